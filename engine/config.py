@@ -1,0 +1,35 @@
+"""EngineConfig: what one engine process was asked to run; resolved once, never mutated.
+
+Built by the command line and handed to `engine.engine.Engine.load`. "auto" values become facts,
+with their reasons, in `engine.device.choose_device`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+DEFAULT_MODEL = "qwen2.5-coder-0.5b"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineConfig:
+    """model: a name of `nemodiff models list`, a local folder or .gguf file, or a hub id
+    ``owner/name[@revision]``. device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``. dtype: ``auto``,
+    ``float32`` or ``bfloat16``. num_threads: torch threads on a CPU (None = chosen).
+    max_prefix_tokens / max_suffix_tokens: how much text around the cursor enters the prompt.
+    prefill_chunk_tokens: a prefill is cut into forwards of this size, so that a cancelled request
+    waits for one chunk at most. max_cache_bytes: KV kept for later requests of known documents.
+    """
+
+    model: str = DEFAULT_MODEL
+    device: str = "auto"
+    dtype: str = "auto"
+    num_threads: int | None = None
+    offline: bool = False
+    draft_adapter: Path | None = None
+    causal_adapter: Path | None = None
+    max_prefix_tokens: int = 1536
+    max_suffix_tokens: int = 384
+    prefill_chunk_tokens: int = 64
+    max_cache_bytes: int = 256 * 2**20

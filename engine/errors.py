@@ -1,0 +1,7 @@
+"""EngineError: what went wrong in one sentence fit for a user; raised anywhere in the engine."""
+
+from __future__ import annotations
+
+
+class EngineError(Exception):
+    """The message is one sentence that names what is wrong and what to do; no traceback needed."""
