@@ -1,0 +1,276 @@
+"""CompletionRequest and Completion: OpenAI's completions schema plus NemoDiff's own fields.
+
+Validated here once, for the HTTP interface, the command line and the language server alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args
+
+Mode = Literal["auto", "ar", "diffusion", "linear_spec", "quad_spec"]
+FinishReason = Literal["stop", "length", "deadline", "cancelled"]
+MODES: tuple[str, ...] = get_args(Mode)
+
+MIN_BLOCK_SIZE, MAX_BLOCK_SIZE = 8, 32
+MAX_TOKENS_LIMIT = 4096
+MAX_CHOICES = 8
+MAX_STOP_STRINGS = 16
+
+# Fields that OpenAI clients send as a matter of course. Each is accepted only at the value that
+# means "do nothing", because the engine does not implement it.
+_NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "best_of": (None, 1),
+    "echo": (None, False),
+    "frequency_penalty": (None, 0),
+    "logit_bias": (None, {}),
+    "logprobs": (None, 0, False),
+    "presence_penalty": (None, 0),
+    "stream_options": (None,),
+}
+_IGNORED = ("user", "stream_options")
+
+
+class FieldError(ValueError):
+    """A request field that cannot be used. `field` is its name; the message names it too."""
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field}: {problem}")
+        self.field = field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompletionRequest:
+    """One completion asked for.
+
+    prompt / suffix: text before / after the cursor. block_size, confidence_threshold and
+    max_denoising_steps default to the engine's own choice (None). deadline_ms counts from the
+    arrival of the request; when it passes, the best draft so far is returned. document is an
+    opaque id under which the engine may keep the KV of this prompt for the next request.
+    stop_rules switches the rules of `engine.infill.stops` off (end tokens and `stop` stay on).
+    """
+
+    prompt: str
+    suffix: str = ""
+    model: str | None = None
+    mode: Mode = "auto"
+    max_tokens: int = 64
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int | None = None
+    n: int = 1
+    stop: tuple[str, ...] = ()
+    stream: bool = False
+    block_size: int | None = None
+    confidence_threshold: float | None = None
+    max_denoising_steps: int | None = None
+    deadline_ms: float | None = None
+    document: str | None = None
+    stop_rules: bool = True
+
+    @classmethod
+    def from_json(cls, body: object) -> CompletionRequest:
+        """Validate a decoded JSON body. Raises FieldError naming the first field that is wrong."""
+        if not isinstance(body, dict):
+            raise FieldError("body", "must be a JSON object.")
+        known = {field.name for field in fields(cls)}
+        values: dict[str, Any] = {}
+        for name, value in body.items():
+            if name in known:
+                # OpenAI's schema allows null for "use the default".
+                if value is not None:
+                    values[name] = _CHECKS[name](name, value)
+            elif name in _NEUTRAL or name in _IGNORED:
+                if name not in _IGNORED and value not in _NEUTRAL[name]:
+                    raise FieldError(name, f"is not supported (only {_NEUTRAL[name][-1]!r}).")
+            else:
+                raise FieldError(str(name), "is not a field of this interface.")
+        if "prompt" not in values:
+            raise FieldError("prompt", "is missing.")
+        return cls(**values)
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON body that `from_json` reads back to an equal request."""
+        body = {field.name: getattr(self, field.name) for field in fields(self)}
+        body["stop"] = list(self.stop)
+        return {name: value for name, value in body.items() if value is not None}
+
+
+def _text(name: str, value: object) -> str:
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if not isinstance(value, str):
+        raise FieldError(name, f"must be a string, not {_kind(value)}.")
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        raise FieldError(name, "holds a lone surrogate, which is not text.") from None
+    return value
+
+
+def _boolean(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise FieldError(name, f"must be true or false, not {_kind(value)}.")
+    return value
+
+
+def _whole(low: int, high: int) -> Callable[[str, object], int]:
+    def check(name: str, value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise FieldError(name, f"must be a whole number, not {_kind(value)}.")
+        if not low <= value <= high:
+            raise FieldError(name, f"must lie between {low} and {high}, not {value}.")
+        return value
+
+    return check
+
+
+def _real(low: float, high: float) -> Callable[[str, object], float]:
+    def check(name: str, value: object) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise FieldError(name, f"must be a number, not {_kind(value)}.")
+        # Compared before it is converted: JSON allows whole numbers that no float can hold.
+        if not low <= value <= high:
+            raise FieldError(name, f"must lie between {low:g} and {high:g}, not {str(value)[:40]}.")
+        return float(value)
+
+    return check
+
+
+def _mode(name: str, value: object) -> str:
+    if value not in MODES:
+        raise FieldError(name, f"must be one of {', '.join(MODES)}.")
+    return str(value)
+
+
+def _stop(name: str, value: object) -> tuple[str, ...]:
+    items = [value] if isinstance(value, str) else value
+    if not isinstance(items, (list, tuple)) or not all(isinstance(s, str) and s for s in items):
+        raise FieldError(name, "must be a non-empty string or a list of them.")
+    if len(items) > MAX_STOP_STRINGS:
+        raise FieldError(name, f"must hold at most {MAX_STOP_STRINGS} strings.")
+    return tuple(_text(name, item) for item in items)
+
+
+def _kind(value: object) -> str:
+    names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean"}
+    return names.get(type(value), "a number" if isinstance(value, (int, float)) else "null")
+
+
+_CHECKS: dict[str, Callable[[str, object], Any]] = {
+    "prompt": _text,
+    "suffix": _text,
+    "model": _text,
+    "mode": _mode,
+    "max_tokens": _whole(1, MAX_TOKENS_LIMIT),
+    "temperature": _real(0.0, 2.0),
+    "top_p": _real(1e-6, 1.0),
+    "seed": _whole(-(2**63), 2**63 - 1),
+    "n": _whole(1, MAX_CHOICES),
+    "stop": _stop,
+    "stream": _boolean,
+    "block_size": _whole(MIN_BLOCK_SIZE, MAX_BLOCK_SIZE),
+    "confidence_threshold": _real(0.0, 1.0),
+    "max_denoising_steps": _whole(1, 4096),
+    "deadline_ms": _real(1.0, 3_600_000.0),
+    "document": _text,
+    "stop_rules": _boolean,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """How an answer came about; sent as the ``nemodiff`` object.
+
+    mode: the decoding mode that ran (never ``auto``). route: ``fim`` or ``left_to_right``;
+    route_reason says why in one sentence. Both are ``none`` when the deadline passed before the
+    engine could begin. forwards: model passes after the prefill, whose own
+    passes are prefill_forwards; tokens: tokens emitted, end tokens included, over all choices.
+    score: mean log-probability per emitted token under the model's causal pass (None when no
+    token was emitted). num_near_ties: emitted tokens whose two best logits lay within
+    the rounding of the dtype in use, where another batch shape might choose differently.
+    """
+
+    mode: str
+    route: str
+    route_reason: str
+    forwards: int
+    prefill_forwards: int
+    tokens: int
+    score: float | None
+    num_near_ties: int
+    cached_tokens: int
+    timings_ms: dict[str, float]
+
+    @property
+    def tokens_per_forward(self) -> float:
+        return self.tokens / self.forwards if self.forwards else 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        body = {field.name: getattr(self, field.name) for field in fields(self)}
+        body["tokens_per_forward"] = round(self.tokens_per_forward, 3)
+        return body
+
+    @classmethod
+    def from_json(cls, body: dict[str, Any]) -> Facts:
+        return cls(**{field.name: body[field.name] for field in fields(cls)})
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One candidate text. With finish_reason ``deadline`` it is the best draft so far."""
+
+    index: int
+    text: str
+    finish_reason: FinishReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """The whole answer to one CompletionRequest."""
+
+    id: str
+    created: int
+    model: str
+    choices: tuple[Choice, ...]
+    prompt_tokens: int
+    completion_tokens: int
+    facts: Facts
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "object": "text_completion",
+            "created": self.created,
+            "model": self.model,
+            "choices": [
+                {
+                    "index": choice.index,
+                    "text": choice.text,
+                    "logprobs": None,
+                    "finish_reason": choice.finish_reason,
+                }
+                for choice in self.choices
+            ],
+            "usage": {
+                "prompt_tokens": self.prompt_tokens,
+                "completion_tokens": self.completion_tokens,
+                "total_tokens": self.prompt_tokens + self.completion_tokens,
+            },
+            "nemodiff": self.facts.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, body: dict[str, Any]) -> Completion:
+        return cls(
+            id=body["id"],
+            created=body["created"],
+            model=body["model"],
+            choices=tuple(
+                Choice(c["index"], c["text"], c["finish_reason"]) for c in body["choices"]
+            ),
+            prompt_tokens=body["usage"]["prompt_tokens"],
+            completion_tokens=body["usage"]["completion_tokens"],
+            facts=Facts.from_json(body["nemodiff"]),
+        )
