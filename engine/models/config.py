@@ -1,0 +1,266 @@
+"""ModelConfig: every fact about a checkpoint that the decoder and the decoding modes read.
+
+Built from a checkpoint's ``config.json`` by `read_model_config`; nothing else parses that file.
+Sources: the released configs of nvidia/Nemotron-Labs-Diffusion-* and Qwen/Qwen2.5-Coder-*.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+Family = Literal["nemotron_labs_diffusion", "qwen2"]
+Alignment = Literal["same_position", "next_position"]
+AdapterScope = Literal["block", "masks"]
+
+
+class ConfigError(Exception):
+    """A config.json that cannot be used; the message is one sentence naming the field."""
+
+
+@dataclass(frozen=True, slots=True)
+class YarnScaling:
+    """YaRN context extension (arXiv 2309.00071), as in ``rope_parameters`` of the checkpoint."""
+
+    factor: float
+    original_max_positions: int
+    beta_fast: float = 32.0
+    beta_slow: float = 1.0
+    mscale: float = 1.0
+    mscale_all_dim: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class FimTokens:
+    """Ids of the model's own fill-in-the-middle markers (prefix-suffix-middle order)."""
+
+    prefix: int
+    suffix: int
+    middle: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """Shapes and conventions of one checkpoint.
+
+    alignment: which position a *mask* row predicts. ``same_position``: logits at i predict token i
+      (Nemotron, LLaDA). ``next_position``: logits at i predict token i + 1 in every mode (the
+      adapter over an autoregressive base). Causal rows predict the next token in both.
+    adapter_scope: where the draft adapter is active: on the whole ``block`` of a draft forward, or
+      at ``masks`` only, in which case visible tokens of a block see only visible tokens at or
+      before them and stay exactly the base model's.
+    """
+
+    family: Family
+    vocab_size: int
+    hidden_size: int
+    num_layers: int
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
+    intermediate_size: int
+    norm_eps: float
+    rope_theta: float
+    max_positions: int
+    yarn: YarnScaling | None
+    query_scale_beta: float
+    """Llama-4 query scale: q *= 1 + beta * ln(1 + floor(pos / original_max_positions)); 0 = off."""
+    qkv_bias: bool
+    tied_head: bool
+    mask_token_id: int
+    eos_token_ids: tuple[int, ...]
+    block_size: int
+    alignment: Alignment
+    adapter_scope: AdapterScope
+    fim: FimTokens | None = None
+    notes: tuple[str, ...] = field(default=())
+    """What the user should know about this checkpoint, e.g. that a vision tower is ignored."""
+
+
+# Qwen2.5-Coder's own markers; only trusted when the vocabulary is large enough to hold them.
+_QWEN_FIM = FimTokens(prefix=151659, suffix=151661, middle=151660)
+# Any of the 22 special tokens ends a completion: none of them is source text.
+_QWEN_EOS = tuple(range(151643, 151665))
+# First of the 271 vocabulary rows (151665..151935) that no token uses.
+_QWEN_MASK = 151665
+
+
+def read_model_config(path: Path) -> ModelConfig:
+    """Parse ``config.json`` at `path` (the file itself). Raises ConfigError with one sentence."""
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path} does not exist: this is not a checkpoint folder.") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ConfigError(f"{path} is not valid JSON ({error}).") from None
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path} must hold a JSON object.")
+    return model_config_from_dict(raw)
+
+
+def model_config_from_dict(raw: dict[str, Any]) -> ModelConfig:
+    """ModelConfig of a parsed ``config.json``. Raises ConfigError with one sentence."""
+    model_type = raw.get("model_type")
+    if model_type == "nemotron_labs_diffusion":
+        return _nemotron(raw, notes=())
+    if model_type == "nemotron_labs_diffusion_vlm":
+        text = raw.get("text_config", raw)
+        merged = {**raw, **text} if isinstance(text, dict) else raw
+        note = "The vision tower of this checkpoint is ignored: only its text side is loaded."
+        return _nemotron(merged, notes=(note,))
+    if model_type == "qwen2":
+        return _qwen2(raw)
+    raise ConfigError(
+        f"config.json: model_type is {model_type!r}; "
+        "known are 'nemotron_labs_diffusion', 'nemotron_labs_diffusion_vlm' and 'qwen2'."
+    )
+
+
+def _number(raw: dict[str, Any], key: str, default: float | None = None) -> float:
+    value = raw.get(key, default)
+    if value is None:
+        raise ConfigError(f"config.json: {key} is missing.")
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ConfigError(f"config.json: {key} must be a number, not {value!r}.")
+    return float(value)
+
+
+def _count(raw: dict[str, Any], key: str, default: int | None = None) -> int:
+    value = _number(raw, key, default)
+    if value != int(value) or value < 1:
+        raise ConfigError(f"config.json: {key} must be a positive integer, not {raw.get(key)!r}.")
+    return int(value)
+
+
+def _token_ids(value: Any, key: str) -> tuple[int, ...]:
+    ids = value if isinstance(value, list) else [value]
+    if not ids or any(isinstance(i, bool) or not isinstance(i, int) or i < 0 for i in ids):
+        raise ConfigError(f"config.json: {key} must be a token id or a list of them.")
+    return tuple(ids)
+
+
+def _shapes(raw: dict[str, Any]) -> dict[str, Any]:
+    num_heads = _count(raw, "num_attention_heads")
+    num_kv_heads = _count(raw, "num_key_value_heads", num_heads)
+    hidden_size = _count(raw, "hidden_size")
+    if num_heads % num_kv_heads:
+        raise ConfigError(
+            f"config.json: num_attention_heads ({num_heads}) must be a multiple of "
+            f"num_key_value_heads ({num_kv_heads})."
+        )
+    # Nemotron's attention width differs from hidden_size, so the quotient is only a fall-back.
+    head_dim = _count(raw, "head_dim", hidden_size // num_heads)
+    if head_dim % 2:
+        raise ConfigError(f"config.json: head_dim ({head_dim}) must be even for rotary positions.")
+    return {
+        "vocab_size": _count(raw, "vocab_size"),
+        "hidden_size": hidden_size,
+        "num_layers": _count(raw, "num_hidden_layers"),
+        "num_heads": num_heads,
+        "num_kv_heads": num_kv_heads,
+        "head_dim": head_dim,
+        "intermediate_size": _count(raw, "intermediate_size"),
+        "norm_eps": _number(raw, "rms_norm_eps"),
+        "max_positions": _count(raw, "max_position_embeddings"),
+    }
+
+
+def _check_ids(config: ModelConfig) -> ModelConfig:
+    named = {"mask_token_id": (config.mask_token_id,), "eos_token_id": config.eos_token_ids}
+    for key, ids in named.items():
+        for token_id in ids:
+            if token_id >= config.vocab_size:
+                raise ConfigError(
+                    f"config.json: {key} {token_id} lies outside the vocabulary "
+                    f"of {config.vocab_size} rows."
+                )
+    return config
+
+
+def _nemotron(raw: dict[str, Any], notes: tuple[str, ...]) -> ModelConfig:
+    rope = raw.get("rope_parameters") or raw.get("rope_scaling")
+    if not isinstance(rope, dict):
+        raise ConfigError("config.json: rope_parameters is missing.")
+    # theta may live only inside rope_parameters; a silent default of 10000 would give garbage.
+    theta = _number({**raw, **rope}, "rope_theta")
+    rope_type = rope.get("rope_type", rope.get("type", "default"))
+    yarn: YarnScaling | None = None
+    if rope_type == "yarn":
+        yarn = YarnScaling(
+            factor=_number(rope, "factor"),
+            original_max_positions=_count(rope, "original_max_position_embeddings"),
+            beta_fast=_number(rope, "beta_fast", 32.0),
+            beta_slow=_number(rope, "beta_slow", 1.0),
+            mscale=_number(rope, "mscale", 1.0),
+            mscale_all_dim=_number(rope, "mscale_all_dim", 1.0),
+        )
+    elif rope_type != "default":
+        raise ConfigError(f"config.json: rope_type {rope_type!r} is not known (yarn or default).")
+    # The instruct files end a turn with 11, the Base files a text with 2: stop on both.
+    eos = dict.fromkeys((*_token_ids(raw.get("eos_token_id", [11, 2]), "eos_token_id"), 11, 2))
+    return _check_ids(
+        ModelConfig(
+            family="nemotron_labs_diffusion",
+            **_shapes(raw),
+            rope_theta=theta,
+            yarn=yarn,
+            query_scale_beta=_number(rope, "llama_4_scaling_beta", 0.0) if yarn else 0.0,
+            qkv_bias=False,
+            tied_head=False,
+            mask_token_id=int(_number(raw, "mask_token_id", 100)),
+            eos_token_ids=tuple(eos),
+            block_size=_count(raw, "block_size", 32),
+            alignment="same_position",
+            adapter_scope="block",
+            notes=notes,
+        )
+    )
+
+
+def _qwen2(raw: dict[str, Any]) -> ModelConfig:
+    own = raw.get("nemodiff", {})
+    if not isinstance(own, dict):
+        raise ConfigError("config.json: nemodiff must be an object.")
+    rope = raw.get("rope_parameters") or {}
+    shapes = _shapes(raw)
+    if raw.get("use_sliding_window"):
+        raise ConfigError("config.json: use_sliding_window is not supported.")
+    fim_ids = own.get("fim_token_ids")
+    fim: FimTokens | None = None
+    if isinstance(fim_ids, dict):
+        fim = FimTokens(
+            **{key: int(_number(fim_ids, key)) for key in ("prefix", "suffix", "middle")}
+        )
+    elif fim_ids is None and shapes["vocab_size"] > _QWEN_MASK:
+        fim = _QWEN_FIM
+    default_eos: list[int] = list(_QWEN_EOS) if shapes["vocab_size"] > _QWEN_MASK else []
+    eos = _token_ids(
+        own.get("eos_token_ids", default_eos or raw.get("eos_token_id")), "eos_token_id"
+    )
+    alignment = own.get("alignment", "next_position")
+    scope = own.get("adapter_scope", "masks")
+    if alignment not in ("same_position", "next_position"):
+        raise ConfigError(f"config.json: nemodiff.alignment {alignment!r} is not known.")
+    if scope not in ("block", "masks"):
+        raise ConfigError(f"config.json: nemodiff.adapter_scope {scope!r} is not known.")
+    return _check_ids(
+        ModelConfig(
+            family="qwen2",
+            **shapes,
+            rope_theta=_number({**raw, **rope}, "rope_theta", 10000.0),
+            yarn=None,
+            query_scale_beta=0.0,
+            qkv_bias=True,
+            tied_head=bool(raw.get("tie_word_embeddings", False)),
+            mask_token_id=int(
+                _number(own, "mask_token_id", min(_QWEN_MASK, shapes["vocab_size"] - 1))
+            ),
+            eos_token_ids=eos,
+            block_size=_count(own, "block_size", 8),
+            alignment=alignment,
+            adapter_scope=scope,
+            fim=fim,
+        )
+    )

@@ -1,0 +1,1 @@
+"""Tests of `engine.weights`: checkpoints, adapters, GGUF import, store, sources, command."""
