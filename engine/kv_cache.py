@@ -1,0 +1,106 @@
+"""Keys and values of one token sequence, for every layer; owned by the engine thread.
+
+Every forward writes its keys and values *behind* the committed length, as scratch. Only `commit`
+and `keep` move that length, and only causal passes over final tokens may call them: what a
+bidirectional pass wrote is overwritten by the next forward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from engine.models.config import ModelConfig
+
+_GROWTH_TOKENS = 512
+
+
+class KVCache:
+    """Layout per layer: keys and values (num_kv_heads, capacity, head_dim), contiguous.
+
+    Invariant: ``tokens[i]`` is the token whose keys and values stand at position i.
+    """
+
+    def __init__(self, config: ModelConfig, device: torch.device, dtype: torch.dtype) -> None:
+        self._config, self._device, self._dtype = config, device, dtype
+        self._capacity = 0
+        self.tokens: list[int] = []
+        self._keys: list[torch.Tensor] = []
+        self._values: list[torch.Tensor] = []
+        self._grow(_GROWTH_TOKENS)
+
+    @property
+    def device(self) -> torch.device:
+        return self._device
+
+    @property
+    def length(self) -> int:
+        """Committed tokens."""
+        return len(self.tokens)
+
+    @property
+    def num_bytes(self) -> int:
+        return sum(t.nbytes for t in (*self._keys, *self._values))
+
+    def reserve(self, num_tokens: int) -> None:
+        """Make room for `num_tokens` behind the committed ones."""
+        needed = self.length + num_tokens
+        if needed > self._capacity:
+            self._grow(max(needed, self._capacity + self._capacity // 2))
+
+    def _grow(self, capacity: int) -> None:
+        capacity = -(-capacity // _GROWTH_TOKENS) * _GROWTH_TOKENS
+        c = self._config
+        shape = (c.num_kv_heads, capacity, c.head_dim)
+        for store in (self._keys, self._values):
+            for layer in range(c.num_layers):
+                new = torch.zeros(shape, device=self._device, dtype=self._dtype)
+                if store and layer < len(store):
+                    new[:, : self.length] = store[layer][:, : self.length]
+                    store[layer] = new
+                else:
+                    store.append(new)
+        self._capacity = capacity
+
+    def write(
+        self, layer: int, keys: torch.Tensor, values: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Put (num_kv_heads, T, head_dim) behind the committed tokens, as scratch.
+
+        Returns views (num_kv_heads, length + T, head_dim) of committed and new together.
+        """
+        start, end = self.length, self.length + keys.shape[1]
+        self._keys[layer][:, start:end] = keys
+        self._values[layer][:, start:end] = values
+        return self._keys[layer][:, :end], self._values[layer][:, :end]
+
+    def committed(self, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Views (num_kv_heads, length, head_dim) of the committed part."""
+        return self._keys[layer][:, : self.length], self._values[layer][:, : self.length]
+
+    def commit(self, tokens: Sequence[int]) -> None:
+        """Take over the first ``len(tokens)`` positions of the last causal forward."""
+        assert self.length + len(tokens) <= self._capacity
+        self.tokens.extend(tokens)
+
+    def keep(self, tokens: Sequence[int], rows: Sequence[int]) -> None:
+        """Take over scratch position ``rows[i]`` of the last forward for ``tokens[i]`` (ascending).
+
+        Quadratic speculation keeps only the first token of each group, which saw a causal view.
+        """
+        index = torch.tensor(rows, device=self._device) + self.length
+        end = self.length + len(rows)
+        for store in (*self._keys, *self._values):
+            store[:, self.length : end] = store[:, index]
+        self.commit(tokens)
+
+    def crop(self, length: int) -> None:
+        """Forget everything from position `length` on."""
+        del self.tokens[length:]
+
+    def check_integrity(self) -> None:
+        """Raises AssertionError when the books do not balance."""
+        assert len(self._keys) == len(self._values) == self._config.num_layers
+        assert all(k.shape[1] == self._capacity for k in (*self._keys, *self._values))
+        assert self.length <= self._capacity

@@ -1,0 +1,1 @@
+"""One plain-torch decoder for every supported checkpoint family, driven by ModelConfig."""

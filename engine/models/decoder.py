@@ -1,0 +1,122 @@
+"""The decoder: embedding, layers, final norm and head, over a KVCache.
+
+Llama-type blocks (RMSNorm, rotary positions, grouped-query attention, SwiGLU). One implementation
+serves the Nemotron-Labs-Diffusion and the Qwen2 families; their differences are ModelConfig fields.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from engine.kv_cache import KVCache
+from engine.models.attention import attend
+from engine.models.config import ModelConfig
+from engine.models.linear import Linear
+from engine.models.rotary import RotaryTable, rotate
+
+
+@dataclass(slots=True)
+class Layer:
+    """Weights of one block; q, k, v and gate, up are fused row-wise."""
+
+    input_norm: torch.Tensor
+    qkv: Linear
+    out: Linear
+    post_norm: torch.Tensor
+    gate_up: Linear
+    down: Linear
+
+
+@dataclass(slots=True)
+class Decoder:
+    """mask_embedding (hidden,) stands in for the embedding row of the mask token."""
+
+    config: ModelConfig
+    embedding: torch.Tensor
+    layers: list[Layer]
+    norm: torch.Tensor
+    head: Linear
+    mask_embedding: torch.Tensor
+    rotary: RotaryTable
+    device: torch.device
+    dtype: torch.dtype
+    has_draft_adapter: bool = False
+
+    def new_cache(self) -> KVCache:
+        return KVCache(self.config, self.device, self.dtype)
+
+    def forward(
+        self,
+        ids: torch.Tensor,
+        cache: KVCache,
+        *,
+        visible: torch.Tensor | None,
+        offsets: torch.Tensor | None = None,
+        draft_adapter: bool = False,
+    ) -> torch.Tensor:
+        """One pass over R rows of T new tokens that share the cached prefix.
+
+        ids int64 (R, T); visible as in `attend`; offsets int64 (T,) or (R, T): positions relative
+        to the cached length (default 0..T-1). With R = 1 keys and values are left as scratch in
+        the cache. Returns normed hidden states (R * T, hidden); `logits` maps them.
+        """
+        R, T = ids.shape
+        flat = ids.reshape(-1)
+        if offsets is None:
+            offsets = torch.arange(T, device=ids.device)
+        positions = (offsets.expand(R, T) + cache.length).reshape(-1)
+        self.rotary.reserve(int(positions.max()) + 1)
+        cos, sin = self.rotary.lookup(positions)
+        scale = self.rotary.query_scale(positions)
+        is_mask = flat == self.config.mask_token_id
+        x = F.embedding(flat, self.embedding)
+        x = torch.where(is_mask.unsqueeze(1), self.mask_embedding, x)
+        rows = self._adapter_rows(is_mask) if draft_adapter and self.has_draft_adapter else None
+        if R == 1:
+            cache.reserve(T)
+        for index, layer in enumerate(self.layers):
+            h = self._normed(x, layer.input_norm)
+            q, k, v = self._heads(layer.qkv(h, rows), cos, sin, scale)
+            keys, values = self._with_cache(cache, index, k, v, R)
+            attended = attend(q.view(R, T, *q.shape[1:]), keys, values, visible)
+            x = x + layer.out(attended.reshape(R * T, -1), rows)
+            gate, up = layer.gate_up(self._normed(x, layer.post_norm), rows).chunk(2, dim=-1)
+            x = x + layer.down(F.silu(gate) * up, rows)
+        return self._normed(x, self.norm)
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """(N, hidden) -> fp32 (N, vocab_size)."""
+        return self.head(hidden).float()
+
+    def _normed(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        return F.rms_norm(x, (x.shape[-1],), weight, self.config.norm_eps)
+
+    def _adapter_rows(self, is_mask: torch.Tensor) -> torch.Tensor:
+        if self.config.adapter_scope == "masks":
+            return is_mask.nonzero().squeeze(1)
+        return torch.arange(is_mask.shape[0], device=is_mask.device)
+
+    def _heads(
+        self, qkv: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, scale: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Split (N, (H + 2 K) * D) into rotated q (N, H, D), rotated k and v (N, K, D)."""
+        c = self.config
+        split = qkv.view(qkv.shape[0], c.num_heads + 2 * c.num_kv_heads, c.head_dim)
+        q, k, v = torch.split(split, [c.num_heads, c.num_kv_heads, c.num_kv_heads], dim=1)
+        q, k = rotate(q, cos, sin), rotate(k, cos, sin)
+        return (q if scale is None else q * scale), k, v
+
+    def _with_cache(
+        self, cache: KVCache, layer: int, k: torch.Tensor, v: torch.Tensor, R: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Cached and new keys and values (R, K, L, D)."""
+        if R == 1:
+            keys, values = cache.write(layer, k.transpose(0, 1), v.transpose(0, 1))
+            return keys.unsqueeze(0), values.unsqueeze(0)
+        # Candidate rows are thrown away after ranking, so they never enter the cache.
+        new = [t.view(R, -1, *t.shape[1:]).transpose(1, 2) for t in (k, v)]
+        old = [t.unsqueeze(0).expand(R, -1, -1, -1) for t in cache.committed(layer)]
+        return torch.cat((old[0], new[0]), dim=2), torch.cat((old[1], new[1]), dim=2)

@@ -1,0 +1,202 @@
+"""Builds a Decoder from a checkpoint folder: fuse, merge the causal adapter, pack, attach drafts.
+
+Called once by `engine.engine.Engine.load`; the checks of files and shapes are engine.weights' work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from engine.device import DeviceChoice
+from engine.models.config import ModelConfig
+from engine.models.decoder import Decoder, Layer
+from engine.models.linear import Linear, LowRank, packing_problem
+from engine.models.rotary import RotaryTable
+from engine.weights.adapters import LoraAdapter, read_adapter
+from engine.weights.checkpoint import open_checkpoint
+
+Report = Callable[[str, float | None], None]
+
+# Adapter folders that may lie inside a checkpoint folder, the first found is used.
+_DRAFT_FOLDERS = ("diffusion_adapter", "linear_spec_lora")
+_CAUSAL_FOLDER = "causal_adapter"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """decoder plus what the user should know about how it was loaded."""
+
+    decoder: Decoder
+    notes: tuple[str, ...]
+
+
+def load_model(
+    folder: Path,
+    choice: DeviceChoice,
+    *,
+    draft_adapter: Path | None = None,
+    causal_adapter: Path | None = None,
+    report: Report = lambda phase, fraction: None,
+) -> LoadedModel:
+    """Read, check and prepare a checkpoint. Raises ConfigError or WeightsError."""
+    checkpoint = open_checkpoint(folder)
+    config = checkpoint.config
+    draft = _find_adapter(folder, draft_adapter, _DRAFT_FOLDERS, config)
+    causal = _find_adapter(folder, causal_adapter, (_CAUSAL_FOLDER,), config)
+    notes = list(checkpoint.notes)
+    packed, packing_note = _decide_packing(choice)
+    notes.append(packing_note)
+    builder = _Builder(config, choice, packed, causal)
+    with torch.inference_mode():
+        decoder = builder.build(checkpoint.tensors(), report)
+        if draft is not None:
+            _attach_draft(decoder, draft)
+            notes.append(f"Draft adapter of rank {draft.rank} is loaded.")
+        else:
+            notes.append("No draft adapter: drafts come from the base model's own next token.")
+    if causal is not None:
+        notes.append(f"Causal adapter of rank {causal.rank} is merged into the base.")
+    return LoadedModel(decoder, tuple(notes))
+
+
+def _find_adapter(
+    folder: Path, asked: Path | None, names: tuple[str, ...], config: ModelConfig
+) -> LoraAdapter | None:
+    if asked is not None:
+        return read_adapter(asked, config)
+    for name in names:
+        if (folder / name).is_dir():
+            return read_adapter(folder / name, config)
+    return None
+
+
+def _decide_packing(choice: DeviceChoice) -> tuple[bool, str]:
+    if choice.device.type != "cpu":
+        return False, "Linear layers: torch's own kernels."
+    problem = packing_problem(choice.dtype)
+    if problem is None:
+        return True, "Linear layers: oneDNN-packed weights (self-check passed)."
+    return False, f"Linear layers: torch's own kernels, since {problem}."
+
+
+class _Builder:
+    """Collects tensors layer by layer, so that no more than one layer is held twice."""
+
+    def __init__(
+        self, config: ModelConfig, choice: DeviceChoice, packed: bool, causal: LoraAdapter | None
+    ) -> None:
+        self._config, self._choice, self._packed, self._causal = config, choice, packed, causal
+        self._top: dict[str, torch.Tensor] = {}
+        self._parts: dict[int, dict[str, torch.Tensor]] = {}
+        self._layers: dict[int, Layer] = {}
+
+    def build(self, tensors: Iterator[tuple[str, torch.Tensor]], report: Report) -> Decoder:
+        c = self._config
+        parts_per_layer = 12 if c.qkv_bias else 9
+        for name, tensor in tensors:
+            if not name.startswith("layers."):
+                self._top[name] = self._placed(name, tensor)
+                continue
+            _, number, part = name.split(".", 2)
+            parts = self._parts.setdefault(int(number), {})
+            parts[part] = self._placed(name, tensor)
+            if len(parts) == parts_per_layer:
+                self._layers[int(number)] = self._layer(self._parts.pop(int(number)))
+                report("loading weights", len(self._layers) / c.num_layers)
+        embedding = self._top["embed_tokens.weight"]
+        head_weight = embedding if c.tied_head else self._top["lm_head.weight"]
+        return Decoder(
+            config=c,
+            embedding=embedding,
+            layers=[self._layers[i] for i in range(c.num_layers)],
+            norm=self._top["norm.weight"],
+            head=Linear(head_weight, None, packed=self._packed),
+            mask_embedding=self._mask_row(embedding),
+            rotary=RotaryTable(c, self._choice.device, self._choice.dtype),
+            device=self._choice.device,
+            dtype=self._choice.dtype,
+        )
+
+    def _placed(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
+        module, _, kind = name.rpartition(".")
+        if self._causal is not None and kind == "weight" and module in self._causal.pairs:
+            down, up = self._causal.pairs[module]
+            delta = up.float() @ down.float() * self._causal.scale
+            tensor = tensor.float() + delta
+        return tensor.to(self._choice.device, self._choice.dtype)
+
+    def _layer(self, parts: dict[str, torch.Tensor]) -> Layer:
+        def fused(*names: str) -> Linear:
+            weight = torch.cat([parts[f"{name}.weight"] for name in names])
+            biases = [parts[f"{name}.bias"] for name in names if f"{name}.bias" in parts]
+            return Linear(weight, torch.cat(biases) if biases else None, packed=self._packed)
+
+        return Layer(
+            input_norm=parts["input_layernorm.weight"],
+            qkv=fused("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+            out=fused("self_attn.o_proj"),
+            post_norm=parts["post_attention_layernorm.weight"],
+            gate_up=fused("mlp.gate_proj", "mlp.up_proj"),
+            down=fused("mlp.down_proj"),
+        )
+
+    def _mask_row(self, embedding: torch.Tensor) -> torch.Tensor:
+        """The checkpoint's own mask row; for a base that never had one, the mean of all rows."""
+        if self._config.family == "qwen2":
+            return embedding.float().mean(dim=0).to(embedding.dtype)
+        return embedding[self._config.mask_token_id].clone()
+
+
+def _attach_draft(decoder: Decoder, adapter: LoraAdapter) -> None:
+    """Hang the low-rank pairs onto the fused layers they belong to."""
+    for number, layer in enumerate(decoder.layers):
+        for linear, names in (
+            (layer.qkv, ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")),
+            (layer.out, ("self_attn.o_proj",)),
+            (layer.gate_up, ("mlp.gate_proj", "mlp.up_proj")),
+            (layer.down, ("mlp.down_proj",)),
+        ):
+            widths = _part_widths(decoder.config, names)
+            linear.adapter = _fuse_pairs(decoder, adapter, number, names, widths)
+    if adapter.mask_embedding is not None:
+        decoder.mask_embedding = adapter.mask_embedding.to(decoder.device, decoder.dtype)
+    decoder.has_draft_adapter = True
+
+
+def _part_widths(c: ModelConfig, names: tuple[str, ...]) -> list[int]:
+    widths = {
+        "q_proj": c.num_heads * c.head_dim,
+        "k_proj": c.num_kv_heads * c.head_dim,
+        "v_proj": c.num_kv_heads * c.head_dim,
+        "gate_proj": c.intermediate_size,
+        "up_proj": c.intermediate_size,
+    }
+    return [widths.get(name.rpartition(".")[2], c.hidden_size) for name in names]
+
+
+def _fuse_pairs(
+    decoder: Decoder,
+    adapter: LoraAdapter,
+    number: int,
+    names: tuple[str, ...],
+    widths: list[int],
+) -> LowRank | None:
+    """Stack the `down` sides and put the `up` sides on a block diagonal."""
+    downs, ups, start = [], [], 0
+    total = sum(widths)
+    for name, width in zip(names, widths, strict=True):
+        pair = adapter.pairs.get(f"layers.{number}.{name}")
+        if pair is not None:
+            down, up = pair
+            placed = torch.zeros(total, up.shape[1], dtype=torch.float32)
+            placed[start : start + width] = up.float() * adapter.scale
+            downs.append(down.to(decoder.device, decoder.dtype))
+            ups.append(placed.to(decoder.device, decoder.dtype))
+        start += width
+    if not downs:
+        return None
+    return LowRank(torch.cat(downs), torch.cat(ups, dim=1))
