@@ -1,0 +1,58 @@
+"""linear_spec: draft a block with masks, verify it in one causal pass, accept what agrees.
+
+Linear self-speculation of Nemotron-Labs-Diffusion (arXiv 2607.05722). The draft (adapter on)
+writes no KV, the verify pass (adapter off) does. Drafts are greedy and only the verify pass
+samples, so the output law is exactly that of `ar`, at any temperature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from engine.decoding.blocks import accepted_length
+from engine.decoding.denoise import denoise
+from engine.decoding.diffusion import DEFAULT_THRESHOLD
+from engine.decoding.forward import Forward, Steps, row
+from engine.decoding.state import Decoding
+
+
+def linear_spec(state: Decoding, seed: int, suffix_head: Sequence[int] = ()) -> Steps[None]:
+    """Continue behind `seed`, which is emitted but not yet cached.
+
+    suffix_head: what stands right of the hole, shown to the draft only. The verify pass is the
+    judge: the agreed part of a draft is kept, the rest is masked and drafted again.
+    """
+    while not state.is_finished:
+        # The seed and its drafts can emit as many tokens as the block is long.
+        block_size = min(state.params.block_size, state.num_remaining_tokens)
+        block = [seed] + [state.config.mask_token_id] * (block_size - 1)
+        yield from _draft(state, block, suffix_head)
+        output = yield Forward("verify", row(block, state.device), "causal")
+        pick = state.sampler.pick(output.logits(slice(None)))
+        num_accepted = accepted_length(block[1:], pick.tokens)
+        state.cache.commit(block[: num_accepted + 1])
+        state.emit_pick(pick, num_accepted + 1)
+        seed = pick.tokens[num_accepted]
+
+
+def _draft(state: Decoding, block: list[int], suffix_head: Sequence[int]) -> Steps[None]:
+    params = state.params
+    asked = params.confidence_threshold is not None or params.max_denoising_steps is not None
+    confidences = yield from denoise(
+        state,
+        block,
+        kind="draft",
+        threshold=(
+            DEFAULT_THRESHOLD
+            if params.confidence_threshold is None
+            else params.confidence_threshold
+        ),
+        max_steps=(params.max_denoising_steps or len(block)) if asked else 1,
+        suffix_head=suffix_head,
+        draft_adapter=True,
+    )
+    # Should the deadline fall before the verify pass, only what the draft is sure of may be shown.
+    sure = next(
+        (slot for slot in range(1, len(block)) if confidences[slot] < DEFAULT_THRESHOLD), len(block)
+    )
+    state.draft = block[1:sure]

@@ -1,0 +1,107 @@
+"""At temperature > 0 speculation draws from the very law that ar draws from."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+
+import pytest
+import torch
+
+from engine.decoding.forward import prefill
+from engine.decoding.loop import Limits, Meter, run_steps
+from engine.decoding.sampling import Sampler
+from engine.engine import Engine
+from engine.models.decoder import Decoder
+from tests.decoding.harness import decode, only_mask_forbidden
+
+TEMPERATURE = 1.5
+NUM_SAMPLES = 1500
+# A seeded run: the statistic is the same every time, so there is nothing flaky about its bound.
+MAX_STANDARD_DEVIATIONS = 4.0
+
+
+def exact_law(decoder: Decoder, prompt: list[int], ends: tuple[int, ...]) -> dict[str, float]:
+    """Probabilities of the most likely three-token texts; the rest together is ``other``."""
+    law: dict[str, float] = {}
+
+    def grow(tokens: list[int], probability: float) -> None:
+        if len(tokens) == 3 or (tokens and tokens[-1] in ends):
+            law[str([t for t in tokens if t not in ends])] = probability
+            return
+        cache = decoder.new_cache()
+        steps = prefill([*prompt, *tokens], cache, 10**6)
+        logits = run_steps(steps, decoder, cache, Meter(), Limits())[0]
+        logits = logits.masked_fill(only_mask_forbidden(decoder), float("-inf"))
+        probabilities = torch.softmax(logits.double() / TEMPERATURE, dim=-1)
+        for value, token in zip(*(t.tolist() for t in probabilities.topk(6)), strict=True):
+            if probability * value > 0.004:
+                grow([*tokens, token], probability * value)
+
+    grow([], 1.0)
+    law["other"] = 1.0 - sum(law.values())
+    return law
+
+
+@pytest.mark.parametrize("mode", ["ar", "linear_spec", "quad_spec"])
+def test_law_is_that_of_ar(tiny: Engine, mode: str) -> None:
+    decoder = tiny.decoder
+    prompt = tiny.tokenizer.encode("def ")
+    law = exact_law(decoder, prompt, decoder.config.eos_token_ids)
+    counts: Counter[str] = Counter()
+    for seed in range(NUM_SAMPLES):
+        found = decode(
+            decoder,
+            prompt,
+            mode,
+            max_tokens=3,
+            block_size=4,
+            temperature=TEMPERATURE,
+            seed=seed,
+        )
+        key = str(found.tokens)
+        counts[key if key in law else "other"] += 1
+    cells = [(counts[key], p * NUM_SAMPLES) for key, p in law.items() if p * NUM_SAMPLES >= 5]
+    assert len(cells) >= 8, "the prompt leaves too little choice for a test of the law"
+    chi_square = sum((seen - expected) ** 2 / expected for seen, expected in cells)
+    degrees = len(cells) - 1
+    assert (chi_square - degrees) / math.sqrt(2 * degrees) < MAX_STANDARD_DEVIATIONS
+
+
+def test_seed_makes_a_request_repeatable(tiny: Engine) -> None:
+    prompt = tiny.tokenizer.encode("def ")
+    runs = [
+        decode(
+            tiny.decoder, prompt, "linear_spec", max_tokens=20, temperature=1.0, seed=seed
+        ).tokens
+        for seed in (3, 3, 4, 5)
+    ]
+    assert runs[0] == runs[1]
+    assert any(a != b for a, b in itertools.combinations(runs[1:], 2))
+
+
+def sampler(**wishes: float) -> Sampler:
+    forbidden = torch.zeros(6, dtype=torch.bool)
+    forbidden[5] = True
+    settings = {"temperature": 0.0, "top_p": 1.0, **wishes}
+    return Sampler(forbidden=forbidden, seed=1, dtype=torch.float32, **settings)  # type: ignore[arg-type]
+
+
+def test_top_p_keeps_the_smallest_sufficient_set() -> None:
+    logits = torch.log(torch.tensor([[0.5, 0.3, 0.1, 0.06, 0.04, 1e-9]]))
+    drawn = sampler(temperature=1.0, top_p=0.7)
+    chosen = {drawn.pick(logits.clone()).tokens[0] for _ in range(300)}
+    assert chosen == {0, 1}
+
+
+def test_near_ties_are_counted_not_hidden() -> None:
+    logits = torch.tensor([[1.0, 1.0 + 1e-5, 0, 0, 0, 9.0], [1.0, 2.0, 0, 0, 0, 9.0]])
+    pick = sampler().pick(logits)
+    assert pick.tokens == [1, 1]
+    assert pick.near_ties == [True, False]
+
+
+def test_alternatives_are_the_next_best() -> None:
+    logits = torch.tensor([[3.0, 1.0, 2.0, 0.0, -1.0, 9.0]])
+    assert [sampler().pick_nth(logits.clone(), rank).tokens[0] for rank in range(3)] == [0, 2, 1]
