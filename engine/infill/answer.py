@@ -1,0 +1,228 @@
+"""Answer: decodes the candidates of one request along its route, and turns them into text.
+
+Created by `engine.engine.Engine.complete`, which owns the model, the caches and the clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from engine.decoding.ar import ar
+from engine.decoding.diffusion import diffusion
+from engine.decoding.forward import Steps, prefill
+from engine.decoding.linear_spec import linear_spec
+from engine.decoding.loop import Interrupted, Limits, Meter, run_steps
+from engine.decoding.quad_spec import quad_spec
+from engine.decoding.sampling import Pick, Sampler
+from engine.decoding.state import Decoding, DecodingParams
+from engine.infill.healing import spell
+from engine.infill.hole import Hole
+from engine.infill.length_search import Row, Window, length_search
+from engine.infill.prompt import Prompt
+from engine.infill.route import Route
+from engine.infill.stopper import Stopper
+from engine.kv_cache import KVCache
+from engine.messages.completion import CompletionRequest, FinishReason
+
+if TYPE_CHECKING:
+    from engine.engine import Engine
+
+# A CPU turns compute-bound at about a dozen tokens per forward; a GPU has width to spare.
+_CPU_BLOCK_SIZE, _GPU_BLOCK_SIZE = 8, 32
+# quad_spec runs k (k + 1) tokens per forward.
+_CPU_QUAD_BLOCK_SIZE, _GPU_QUAD_BLOCK_SIZE = 4, 16
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """score: mean log-probability per token (None without tokens); num_tokens: end token too."""
+
+    text: str
+    finish_reason: FinishReason
+    num_tokens: int
+    num_near_ties: int
+    score: float | None
+
+
+@dataclass(slots=True)
+class Answer:
+    """One request in work. `meter` counts over all its candidates."""
+
+    engine: Engine
+    request: CompletionRequest
+    hole: Hole
+    route: Route
+    prompt: Prompt
+    cache: KVCache
+    meter: Meter
+    limits: Limits
+
+    def candidates(self, emit: Callable[[int, str], None]) -> list[Candidate]:
+        """n candidates, best first; fewer when the request is interrupted."""
+        if self.route.method == "length_search":
+            return self._search(emit)
+        found: list[Candidate] = []
+        for index in range(self.request.n):
+            candidate = self._decode(index, lambda text, at=index: emit(at, text))  # type: ignore[misc]
+            found.append(candidate)
+            if candidate.finish_reason in ("cancelled", "deadline"):
+                break
+        return found
+
+    def _decode(self, index: int, emit: Callable[[str], None]) -> Candidate:
+        stopper = self._stopper()
+        state = self._state(index, stopper)
+        num_sent = 0
+
+        def stream() -> None:
+            nonlocal num_sent
+            self.engine.count_forward()
+            if self.request.stream:
+                text = stopper.stable_text(state.tokens)
+                if len(text) > num_sent:
+                    emit(text[num_sent:])
+                    num_sent = len(text)
+
+        self.cache.crop(min(self.cache.length, len(self.prompt.context) - 1))
+        self._run(self._steps(state, index), state, stream)
+        candidate = self._finish(state, stopper)
+        if self.request.stream and len(candidate.text) > num_sent:
+            emit(candidate.text[num_sent:])
+        return candidate
+
+    def _steps(self, state: Decoding, index: int) -> Steps[None]:
+        missing = self.prompt.context[self.cache.length :]
+        logits = yield from prefill(missing, self.cache, self.engine.config.prefill_chunk_tokens)
+        pick = self._first_pick(state, logits, index)
+        seed = yield from spell(state, pick, self.prompt.need, self.engine.tokenizer)
+        if not state.is_finished:
+            yield from self._mode_steps(state, seed)
+
+    def _first_pick(self, state: Decoding, logits: torch.Tensor, index: int) -> Pick:
+        """The first token: healed when the cursor stands inside one; alternatives branch here."""
+        if self.prompt.need:
+            allowed = self.engine.tokenizer.allowed_first_tokens(self.prompt.need)
+            closed = torch.ones_like(logits, dtype=torch.bool)
+            closed[0, allowed] = False
+            logits = logits.masked_fill(closed, float("-inf"))
+        if index and state.sampler.is_greedy:
+            return state.sampler.pick_nth(logits, index)
+        return state.sampler.pick(logits)
+
+    def _mode_steps(self, state: Decoding, seed: int) -> Steps[None]:
+        # The head of the suffix joins the block only where the prompt knows where the hole ends.
+        head = self.prompt.suffix_head if self.route.method == "fim_tokens" else []
+        match self.route.mode:
+            case "ar":
+                return ar(state, seed)
+            case "quad_spec":
+                return quad_spec(state, seed)
+            case "diffusion" if not self.route.is_verified:
+                return diffusion(state, seed, head)
+            case _:
+                return linear_spec(state, seed, head)
+
+    def _search(self, emit: Callable[[int, str], None]) -> list[Candidate]:
+        """Length search; its rows are the alternatives."""
+        stopper = self._stopper()
+        state = self._state(0, stopper)
+        rows: list[Row] = []
+
+        def steps() -> Steps[None]:
+            *context, last = self.prompt.context
+            if len(context) > self.cache.length:
+                missing = context[self.cache.length :]
+                yield from prefill(missing, self.cache, self.engine.config.prefill_chunk_tokens)
+            allowed = self._whole_need_tokens()
+            window = Window(last, self.prompt.suffix_head, allowed)
+            rows.extend((yield from length_search(state, window)))
+
+        self.cache.crop(min(self.cache.length, len(self.prompt.context) - 1))
+        self._run(steps(), state, self.engine.count_forward)
+        if not rows:
+            return [self._finish(state, stopper)]
+        found = []
+        for index, row in enumerate(rows[: self.request.n]):
+            state = self._state(0, stopper)
+            state.emit(row.middle, row.logprobs)
+            state.finish_reason = state.finish_reason or "stop"
+            found.append(self._finish(state, stopper))
+            emit(index, found[-1].text)
+        return found
+
+    def _whole_need_tokens(self) -> list[int] | None:
+        """Ids that spell all that must be healed, for a slot that can hold one token only."""
+        need = self.prompt.need
+        if not need:
+            return None
+        tokenizer = self.engine.tokenizer
+        return [
+            token_id
+            for token_id in tokenizer.allowed_first_tokens(need)
+            if tokenizer.token_bytes(token_id).startswith(need)
+        ]
+
+    def _run(self, steps: Steps[None], state: Decoding, after: Callable[[], None]) -> None:
+        try:
+            run_steps(steps, self.engine.decoder, self.cache, self.meter, self.limits, after)
+        except Interrupted as interrupted:
+            if interrupted.why == "deadline" and state.draft:
+                draft, num_judged = list(state.draft), len(state.logprobs)
+                state.emit(draft, [0.0] * len(draft))
+                # No causal pass has judged the draft, so it has no part in the score.
+                del state.logprobs[num_judged:]
+            state.finish_reason = interrupted.why
+
+    def _finish(self, state: Decoding, stopper: Stopper) -> Candidate:
+        num_tokens = len(state.logprobs)
+        return Candidate(
+            stopper.final_text(state.tokens),
+            state.finish_reason or "stop",
+            max(num_tokens, len(state.tokens)),
+            state.num_near_ties,
+            sum(state.logprobs) / num_tokens if num_tokens else None,
+        )
+
+    def _stopper(self) -> Stopper:
+        return Stopper(
+            self.engine.tokenizer,
+            self.hole,
+            need=self.prompt.need,
+            stop=self.request.stop,
+            # A length search has found by likelihood where the suffix takes over; rules of thumb
+            # could only undo that.
+            use_rules=self.request.stop_rules and self.route.method != "length_search",
+            suffix_tokens=self.prompt.suffix_tokens,
+        )
+
+    def _state(self, index: int, stopper: Stopper) -> Decoding:
+        request = self.request
+        seed = None if request.seed is None else request.seed + index
+        return Decoding(
+            config=self.engine.decoder.config,
+            cache=self.cache,
+            sampler=Sampler(
+                forbidden=self.engine.forbidden,
+                temperature=request.temperature,
+                top_p=request.top_p,
+                seed=seed,
+                dtype=self.engine.decoder.dtype,
+            ),
+            params=DecodingParams(
+                block_size=request.block_size or self._default_block_size(),
+                max_tokens=request.max_tokens,
+                confidence_threshold=request.confidence_threshold,
+                max_denoising_steps=request.max_denoising_steps,
+            ),
+            stop=stopper,
+        )
+
+    def _default_block_size(self) -> int:
+        on_gpu = self.engine.decoder.device.type == "cuda"
+        if self.route.mode == "quad_spec":
+            return _GPU_QUAD_BLOCK_SIZE if on_gpu else _CPU_QUAD_BLOCK_SIZE
+        return _GPU_BLOCK_SIZE if on_gpu else _CPU_BLOCK_SIZE

@@ -1,0 +1,70 @@
+"""Token healing: restart generation at a token edge, so that typed characters are kept.
+
+Two keystrokes out of three leave the cursor inside a token; asked to go on from there, a model
+answers a question it never saw in training. So the last token is taken back and the model must
+spell its characters again, as part of any token that begins with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from engine.decoding.forward import Forward, Steps, row
+from engine.decoding.sampling import Pick
+from engine.decoding.state import Decoding
+from engine.tokenizer import CodeTokenizer
+
+_MAX_TOKENS_BACK = 3
+
+
+class Healed(NamedTuple):
+    """Tokens to keep as context, and the bytes that the next tokens must begin with."""
+
+    tokens: list[int]
+    need: bytes
+
+
+def heal(tokens: Sequence[int], tokenizer: CodeTokenizer) -> Healed:
+    """Take back one token, and more while the joined text is inside some longer token.
+
+    Stops at white space and never crosses a line end.
+    """
+    unhealed = Healed(list(tokens), b"")
+    if not tokens:
+        return unhealed
+    need = tokenizer.token_bytes(tokens[-1])
+    if not need or need.endswith(b"\n") or not tokenizer.starts_longer_token(need):
+        return unhealed
+    back = 1
+    while back < min(_MAX_TOKENS_BACK, len(tokens)):
+        if need[:1].isspace():
+            break
+        joined = tokenizer.token_bytes(tokens[-back - 1]) + need
+        if len(joined) == len(need) or not tokenizer.starts_longer_token(joined):
+            break
+        need, back = joined, back + 1
+    try:
+        need.decode("utf-8")
+    except UnicodeDecodeError:
+        # The cut would fall inside a character.
+        return unhealed
+    return Healed(list(tokens[:-back]), need)
+
+
+def unmet_need(need: bytes, written: bytes) -> bytes:
+    """What of `need` is still to be spelt after `written`."""
+    return need[len(written) :] if need.startswith(written) else b""
+
+
+def spell(state: Decoding, pick: Pick, need: bytes, tokenizer: CodeTokenizer) -> Steps[int]:
+    """Emit `pick` and, token by token, whatever of `need` it left; returns the new seed."""
+    state.emit_pick(pick)
+    need = unmet_need(need, tokenizer.token_bytes(pick.tokens[0]))
+    while need and not state.is_finished:
+        output = yield Forward("ar", row(pick.tokens, state.device), "causal")
+        state.cache.commit(pick.tokens)
+        pick = state.sampler.pick_among(output.logits([0]), tokenizer.allowed_first_tokens(need))
+        state.emit_pick(pick)
+        need = unmet_need(need, tokenizer.token_bytes(pick.tokens[0]))
+    return pick.tokens[0]

@@ -1,0 +1,118 @@
+"""Prompt: the token context for a hole, anchored so that it only grows while the user types.
+
+With fill-in-the-middle tokens the order is prefix, suffix, middle. If every typed character went
+into the prefix, the suffix behind it would be prefilled again at each key. So the prefix stays as
+it was when the prompt was first built (the anchor), and what was typed since is the beginning of
+the *middle*: append-only.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from engine.infill.healing import heal
+from engine.infill.hole import Hole
+from engine.infill.route import Route
+from engine.infill.window import prefix_start, suffix_tokens
+from engine.models.config import ModelConfig
+from engine.tokenizer import CodeTokenizer
+
+# The middle a prompt may carry before it is anchored anew at the cursor.
+_MAX_TYPED_CHARS = 256
+_MAX_ANCHORS = 64
+# Tokens of the suffix that enter the bidirectional block.
+SUFFIX_HEAD_TOKENS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """context: tokens to prefill. need: bytes the first generated tokens must begin with.
+
+    suffix_tokens: the windowed suffix; suffix_head: its first tokens, for the block.
+    """
+
+    context: list[int]
+    need: bytes
+    suffix_tokens: list[int]
+
+    @property
+    def suffix_head(self) -> list[int]:
+        return self.suffix_tokens[:SUFFIX_HEAD_TOKENS]
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """A fill-in-the-middle prompt as first built: its texts, and its tokens up to the middle."""
+
+    prefix: str
+    suffix: str
+    tokens: list[int]
+    suffix_tokens: list[int]
+
+
+class PromptBuilder:
+    """Builds prompts and remembers one anchor per document."""
+
+    def __init__(
+        self,
+        tokenizer: CodeTokenizer,
+        config: ModelConfig,
+        *,
+        max_prefix_tokens: int,
+        max_suffix_tokens: int,
+    ) -> None:
+        self._tokenizer, self._config = tokenizer, config
+        self._max_prefix_tokens, self._max_suffix_tokens = max_prefix_tokens, max_suffix_tokens
+        self._anchors: OrderedDict[str, Anchor] = OrderedDict()
+
+    def build(self, hole: Hole, route: Route, document: str | None) -> Prompt:
+        if route.method != "fim_tokens":
+            return self._prefix_prompt(hole)
+        anchor = self._anchors.get(document) if document is not None else None
+        if anchor is None or not _still_holds(anchor, hole):
+            anchor = self._new_anchor(hole)
+        if document is not None:
+            self._anchors[document] = anchor
+            self._anchors.move_to_end(document)
+            while len(self._anchors) > _MAX_ANCHORS:
+                self._anchors.popitem(last=False)
+        typed = self._tokenizer.encode(hole.prefix[len(anchor.prefix) :])
+        healed = heal(typed, self._tokenizer)
+        return Prompt([*anchor.tokens, *healed.tokens], healed.need, anchor.suffix_tokens)
+
+    def _prefix_prompt(self, hole: Hole) -> Prompt:
+        """Plain text left of the cursor; the cut start keeps it append-only while typing."""
+        begin = prefix_start(hole.prefix, self._max_prefix_tokens, self._tokenizer)
+        healed = heal(self._tokenizer.encode(hole.prefix[begin:]), self._tokenizer)
+        start = self._tokenizer.bos_ids or self._config.eos_token_ids[:1]
+        context = [*self._tokenizer.bos_ids, *healed.tokens] or list(start)
+        tokens = suffix_tokens(hole.suffix, self._max_suffix_tokens, self._tokenizer)
+        return Prompt(context, healed.need, tokens)
+
+    def _new_anchor(self, hole: Hole) -> Anchor:
+        """Anchor at the last token edge before the cursor."""
+        fim = self._config.fim
+        assert fim is not None
+        begin = prefix_start(hole.prefix, self._max_prefix_tokens, self._tokenizer)
+        healed = heal(self._tokenizer.encode(hole.prefix[begin:]), self._tokenizer)
+        text = hole.prefix[: len(hole.prefix) - len(healed.need.decode("utf-8"))]
+        right = suffix_tokens(hole.suffix, self._max_suffix_tokens, self._tokenizer)
+        tokens = [
+            *self._tokenizer.bos_ids,
+            fim.prefix,
+            *healed.tokens,
+            fim.suffix,
+            *right,
+            fim.middle,
+        ]
+        return Anchor(text, hole.suffix, tokens, right)
+
+
+def _still_holds(anchor: Anchor, hole: Hole) -> bool:
+    num_typed = len(hole.prefix) - len(anchor.prefix)
+    return (
+        0 <= num_typed <= _MAX_TYPED_CHARS
+        and hole.suffix == anchor.suffix
+        and hole.prefix.startswith(anchor.prefix)
+    )
