@@ -1,0 +1,115 @@
+"""The `nemodiff` command: parses, dispatches to one module per subcommand, and tells errors.
+
+Entry point of the package and of `python -m engine`. Starts without torch; a subcommand that needs
+it imports it when it runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import os
+import runpy
+import sys
+from collections.abc import Sequence
+
+from engine import __version__
+
+# Each module has add_parser(commands), which registers the parser and its run(args) -> exit code.
+_COMMANDS = {
+    "complete": "engine.cli.complete",
+    "models": "engine.cli.models",
+    "engine": "engine.cli.serve",
+    "doctor": "engine.cli.doctor",
+}
+_TRACEBACK_VARIABLE = "NEMODIFF_TRACEBACK"
+
+EXIT_FAILURE = 1
+EXIT_INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code: 0, 1 after an error, 130 after an interrupt.
+
+    Raises SystemExit(2) on wrong usage, as argparse does.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    # Spinning OpenMP workers take a core from the editor. Must be set before torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    try:
+        if arguments[:1] == ["lsp"]:
+            return _run_language_server(arguments[1:])
+        args = _parser(arguments).parse_args(arguments)
+        code: int = args.run(args)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        _tell("Interrupted.")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The interpreter flushes stdout once more at its end; let that go nowhere.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _tell("The output was closed before everything was written.")
+        return EXIT_FAILURE
+    except Exception as error:
+        if os.environ.get(_TRACEBACK_VARIABLE):
+            raise
+        _tell(_sentence(error))
+        return EXIT_FAILURE
+
+
+def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="nemodiff",
+        description="Code completion on your own machine: a block-diffusion language model fills "
+        "the hole at the cursor.",
+    )
+    parser.add_argument("--version", action="version", version=f"nemodiff {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    # Only the module that is asked for is imported; help and mistakes need the names of all.
+    chosen = arguments[0] if arguments and arguments[0] in _COMMANDS else None
+    for name, module in _COMMANDS.items():
+        if chosen in (None, name):
+            importlib.import_module(module).add_parser(commands)
+    if chosen is None:
+        # Listed only: `main` hands it to the language server before this parser is made.
+        commands.add_parser("lsp", help="run the language server on stdin and stdout")
+    return parser
+
+
+def _run_language_server(arguments: Sequence[str]) -> int:
+    """Run the package nemodiff_lsp in this process; the arguments are its own."""
+    sys.argv = ["nemodiff lsp", *arguments]
+    try:
+        runpy.run_module("nemodiff_lsp", run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        if end.code is None or isinstance(end.code, int):
+            return end.code or 0
+        _tell(str(end.code))
+        return EXIT_FAILURE
+    return 0
+
+
+def _sentence(error: Exception) -> str:
+    """One line for the user, whatever went wrong."""
+    # Imported here because it pulls in packages that a command without an error never needs.
+    from engine.messages.completion import FieldError
+    from engine.server.faults import user_errors
+
+    if isinstance(error, (*user_errors(), FieldError)):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        name = f": {error.filename}" if error.filename else ""
+        return f"{error.strerror}{name}."
+    first_line = (str(error).splitlines() or [""])[0]
+    return (
+        f"nemodiff failed by a fault of its own ({type(error).__name__}: {first_line}); "
+        f"set {_TRACEBACK_VARIABLE}=1 to see where."
+    )
+
+
+def _tell(sentence: str) -> None:
+    with contextlib.suppress(OSError):
+        print(f"nemodiff: {sentence}", file=sys.stderr, flush=True)

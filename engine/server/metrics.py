@@ -1,0 +1,78 @@
+"""Metrics: the engine's counters and histograms for Prometheus, in a registry of their own.
+
+Filled by `engine_thread.py` and `app.py`, read by GET /metrics. Numbers only: labels come from
+fixed vocabularies, never from a request.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from engine.messages.completion import Completion
+
+_MS_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 30000, 60000)
+
+
+class Metrics:
+    """One process's numbers. Every method may be called from any thread."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        registry = self._registry
+        self._requests = Counter(
+            "nemodiff_requests",
+            "Requests that reached the queue, by how they ended.",
+            ["outcome", "route", "mode"],
+            registry=registry,
+        )
+        self._responses = Counter(
+            "nemodiff_http_responses", "HTTP answers by status.", ["status"], registry=registry
+        )
+        self._forwards = Counter(
+            "nemodiff_forwards", "Model passes, cancelled requests included.", registry=registry
+        )
+        self._tokens = Counter("nemodiff_tokens", "Tokens by kind.", ["kind"], registry=registry)
+        self._stage_ms = Histogram(
+            "nemodiff_stage_ms",
+            "Milliseconds by stage of a request.",
+            ["stage"],
+            buckets=_MS_BUCKETS,
+            registry=registry,
+        )
+        self.queue_depth = Gauge(
+            "nemodiff_queue_depth", "Requests waiting for the engine.", registry=registry
+        )
+        self.is_running = Gauge(
+            "nemodiff_running", "1 while the engine works on a request.", registry=registry
+        )
+        self.load_seconds = Gauge(
+            "nemodiff_load_seconds", "How long the model took to load.", registry=registry
+        )
+
+    def count_completion(self, completion: Completion) -> None:
+        """An answer of the engine, whatever its finish reason; `count_forwards` comes apart."""
+        facts = completion.facts
+        for choice in completion.choices[:1]:
+            self._requests.labels(choice.finish_reason, facts.route, facts.mode).inc()
+        self._tokens.labels("prompt").inc(completion.prompt_tokens)
+        self._tokens.labels("cached").inc(facts.cached_tokens)
+        self._tokens.labels("completion").inc(completion.completion_tokens)
+        for stage, duration_ms in facts.timings_ms.items():
+            self.observe_ms(stage, duration_ms)
+
+    def count_unanswered(self, outcome: str) -> None:
+        """A request that got no completion: ``cancelled``, ``error`` or ``overload``."""
+        self._requests.labels(outcome, "none", "none").inc()
+
+    def count_forwards(self, num_forwards: int) -> None:
+        self._forwards.inc(num_forwards)
+
+    def count_response(self, status: int) -> None:
+        self._responses.labels(str(status)).inc()
+
+    def observe_ms(self, stage: str, duration_ms: float) -> None:
+        self._stage_ms.labels(stage).observe(duration_ms)
+
+    def render(self) -> bytes:
+        """The exposition in Prometheus' text format 0.0.4, UTF-8."""
+        return generate_latest(self._registry)

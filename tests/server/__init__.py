@@ -1,0 +1,1 @@
+"""Tests of the engine process: HTTP interface, queue, cancellation, start and stop."""
