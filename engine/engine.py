@@ -62,6 +62,7 @@ class Engine:
     ) -> None:
         self.config, self.choice, self.tokenizer, self.folder = config, choice, tokenizer, folder
         self.decoder, self.notes = loaded.decoder, loaded.notes
+        self.draft_adapter, self.causal_adapter = loaded.draft_adapter, loaded.causal_adapter
         self.num_forwards = 0
         self.prefix_cache = PrefixCache(self.decoder.new_cache, config.max_cache_bytes)
         self.prompts = PromptBuilder(
@@ -110,7 +111,8 @@ class Engine:
             "notes": list(self.notes),
             "alignment": c.alignment,
             "adapter_scope": c.adapter_scope,
-            "has_draft_adapter": self.decoder.has_draft_adapter,
+            "draft_adapter": self.draft_adapter,
+            "causal_adapter": self.causal_adapter,
             "max_prefix_tokens": self.config.max_prefix_tokens,
             "max_suffix_tokens": self.config.max_suffix_tokens,
         }

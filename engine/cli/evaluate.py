@@ -32,7 +32,8 @@ _ENGINE_FACTS = (
     "model",
     "device",
     "dtype",
-    "has_draft_adapter",
+    "draft_adapter",
+    "causal_adapter",
     "max_prefix_tokens",
     "max_suffix_tokens",
 )
@@ -81,6 +82,7 @@ def run(args: argparse.Namespace) -> int:
     """Measure, write the report and print it as Markdown. Raises EngineError."""
     from engine.evaluation.dataset import evenly_spaced, read_infilling
     from engine.evaluation.infilling import InfillingOptions
+    from engine.evaluation.records import RecordsError
     from engine.evaluation.report import markdown
     from engine.evaluation.sandbox import Sandbox
 
@@ -98,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
             with _progress_on_stderr() as progress:
                 _measure(args, dataset, rows, options, sandbox, log, progress)
         except EngineError as error:
-            if log.path is None or not log.rows:
+            if isinstance(error, RecordsError) or log.path is None or not log.rows:
                 raise
             raise EngineError(
                 f"{str(error).rstrip('.')}; the rows so far are in {log.path}, go on with --resume."
@@ -124,10 +126,12 @@ def _measure(
     from engine.evaluation.own_engine import wait_until_loaded
     from engine.messages.client import EngineClient
 
-    has_gold = all(row.task_id in log.gold for row in rows)
-    if log.settings is not None and has_gold and not pending_pairs(rows, options.modes, log):
-        log.begin(_settings(dataset, options, log.settings.engine))
-        return
+    if log.settings is not None:
+        # What can be told without the engine is told before minutes go into loading one.
+        log.check(_settings(dataset, options, log.settings.engine))
+        has_gold = all(row.task_id in log.gold for row in rows)
+        if has_gold and not pending_pairs(rows, options.modes, log):
+            return
 
     def report(phase: str, fraction: float | None) -> None:
         progress(phase, round(100 * (fraction or 0.0)), 100)

@@ -22,6 +22,7 @@ _COMMANDS = {
     "models": "engine.cli.models",
     "engine": "engine.cli.serve",
     "doctor": "engine.cli.doctor",
+    "eval": "engine.cli.evaluate",
 }
 _TRACEBACK_VARIABLE = "NEMODIFF_TRACEBACK"
 

@@ -28,10 +28,15 @@ _CAUSAL_FOLDER = "causal_adapter"
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """decoder plus what the user should know about how it was loaded."""
+    """decoder plus what the user should know about how it was loaded.
+
+    draft_adapter, causal_adapter: the folders they came from, None where there is none.
+    """
 
     decoder: Decoder
     notes: tuple[str, ...]
+    draft_adapter: str | None
+    causal_adapter: str | None
 
 
 def load_model(
@@ -45,8 +50,10 @@ def load_model(
     """Read, check and prepare a checkpoint. Raises ConfigError or WeightsError."""
     checkpoint = open_checkpoint(folder)
     config = checkpoint.config
-    draft = _find_adapter(folder, draft_adapter, _DRAFT_FOLDERS, config)
-    causal = _find_adapter(folder, causal_adapter, (_CAUSAL_FOLDER,), config)
+    draft_folder = _find_adapter(folder, draft_adapter, _DRAFT_FOLDERS)
+    causal_folder = _find_adapter(folder, causal_adapter, (_CAUSAL_FOLDER,))
+    draft = read_adapter(draft_folder, config) if draft_folder else None
+    causal = read_adapter(causal_folder, config) if causal_folder else None
     notes = list(checkpoint.notes)
     packed, packing_note = _decide_packing(choice)
     notes.append(packing_note)
@@ -60,18 +67,18 @@ def load_model(
             notes.append("No draft adapter: drafts come from the base model's own next token.")
     if causal is not None:
         notes.append(f"Causal adapter of rank {causal.rank} is merged into the base.")
-    return LoadedModel(decoder, tuple(notes))
+    return LoadedModel(
+        decoder,
+        tuple(notes),
+        str(draft_folder) if draft_folder else None,
+        str(causal_folder) if causal_folder else None,
+    )
 
 
-def _find_adapter(
-    folder: Path, asked: Path | None, names: tuple[str, ...], config: ModelConfig
-) -> LoraAdapter | None:
+def _find_adapter(folder: Path, asked: Path | None, names: tuple[str, ...]) -> Path | None:
     if asked is not None:
-        return read_adapter(asked, config)
-    for name in names:
-        if (folder / name).is_dir():
-            return read_adapter(folder / name, config)
-    return None
+        return asked
+    return next((folder / name for name in names if (folder / name).is_dir()), None)
 
 
 def _decide_packing(choice: DeviceChoice) -> tuple[bool, str]:

@@ -15,8 +15,8 @@ from tests.engine.real_code import cuts
 pytestmark = pytest.mark.slow
 
 NUM_PROMPTS, NUM_TOKENS = 100, 48
-CHUNK = 25
-MAX_NEAR_TIES_PER_CHUNK = 2
+CHUNK = 10
+MAX_NEAR_TIES_PER_CHUNK = 1
 
 
 @pytest.fixture(scope="module")

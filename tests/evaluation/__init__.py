@@ -1,0 +1,1 @@
+"""Tests of the quality measurement: data, sandbox, statistics, and whole runs."""
