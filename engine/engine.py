@@ -18,11 +18,12 @@ from engine.config import EngineConfig
 from engine.decoding.loop import Limits, Meter
 from engine.device import DeviceChoice, choose_device
 from engine.errors import EngineError
-from engine.infill.answer import Answer, Candidate
+from engine.infill.answer import Answer, Candidate, Tools
 from engine.infill.hole import Hole
 from engine.infill.prompt import PromptBuilder
 from engine.infill.route import choose_route
 from engine.messages.completion import Choice, Completion, CompletionRequest, Facts
+from engine.models.decoder import Decoder
 from engine.models.load import LoadedModel, load_model
 from engine.prefix_cache import PrefixCache
 from engine.tokenizer import CodeTokenizer
@@ -71,7 +72,13 @@ class Engine:
             max_prefix_tokens=config.max_prefix_tokens,
             max_suffix_tokens=config.max_suffix_tokens,
         )
-        self.forbidden = _forbidden_ids(self)
+        self.tools = Tools(
+            self.decoder,
+            tokenizer,
+            _forbidden_ids(self.decoder, tokenizer),
+            config.prefill_chunk_tokens,
+            self.count_forward,
+        )
 
     @classmethod
     def load(cls, config: EngineConfig, report: Report = _no_report) -> Engine:
@@ -141,7 +148,7 @@ class Engine:
         )
         cache = self.prefix_cache.take(request.document, prompt.context)
         meter = Meter()
-        answer = Answer(self, request, hole, route, prompt, cache, meter, limits)
+        answer = Answer(self.tools, request, hole, route, prompt, cache, meter, limits)
         num_cached_tokens = cache.length
         try:
             candidates = answer.candidates(lambda i, text: emit(i, line_ends.restore(text)))
@@ -197,11 +204,11 @@ class Engine:
         )
 
 
-def _forbidden_ids(engine: Engine) -> torch.Tensor:
+def _forbidden_ids(decoder: Decoder, tokenizer: CodeTokenizer) -> torch.Tensor:
     """bool (vocab_size,): the mask id, and every id that neither spells text nor ends it."""
-    c = engine.decoder.config
-    allowed = [i for i in range(c.vocab_size) if engine.tokenizer.token_bytes(i)]
-    forbidden = torch.ones(c.vocab_size, dtype=torch.bool, device=engine.decoder.device)
+    c = decoder.config
+    allowed = [i for i in range(c.vocab_size) if tokenizer.token_bytes(i)]
+    forbidden = torch.ones(c.vocab_size, dtype=torch.bool, device=decoder.device)
     forbidden[allowed] = False
     forbidden[list(c.eos_token_ids)] = False
     forbidden[c.mask_token_id] = True

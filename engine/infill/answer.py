@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -27,9 +26,8 @@ from engine.infill.route import Route
 from engine.infill.stopper import Stopper
 from engine.kv_cache import KVCache
 from engine.messages.completion import CompletionRequest, FinishReason
-
-if TYPE_CHECKING:
-    from engine.engine import Engine
+from engine.models.decoder import Decoder
+from engine.tokenizer import CodeTokenizer
 
 # A CPU turns compute-bound at about a dozen tokens per forward; a GPU has width to spare.
 _CPU_BLOCK_SIZE, _GPU_BLOCK_SIZE = 8, 32
@@ -48,11 +46,23 @@ class Candidate:
     score: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What every request of one engine works with. forbidden: bool (vocab_size,), ids that may
+    never be chosen; count_forward is called after each forward."""
+
+    decoder: Decoder
+    tokenizer: CodeTokenizer
+    forbidden: torch.Tensor
+    prefill_chunk_tokens: int
+    count_forward: Callable[[], None]
+
+
 @dataclass(slots=True)
 class Answer:
     """One request in work. `meter` counts over all its candidates."""
 
-    engine: Engine
+    tools: Tools
     request: CompletionRequest
     hole: Hole
     route: Route
@@ -80,7 +90,7 @@ class Answer:
 
         def stream() -> None:
             nonlocal num_sent
-            self.engine.count_forward()
+            self.tools.count_forward()
             if self.request.stream:
                 text = stopper.stable_text(state.tokens)
                 if len(text) > num_sent:
@@ -96,16 +106,16 @@ class Answer:
 
     def _steps(self, state: Decoding, index: int) -> Steps[None]:
         missing = self.prompt.context[self.cache.length :]
-        logits = yield from prefill(missing, self.cache, self.engine.config.prefill_chunk_tokens)
+        logits = yield from prefill(missing, self.cache, self.tools.prefill_chunk_tokens)
         pick = self._first_pick(state, logits, index)
-        seed = yield from spell(state, pick, self.prompt.need, self.engine.tokenizer)
+        seed = yield from spell(state, pick, self.prompt.need, self.tools.tokenizer)
         if not state.is_finished:
             yield from self._mode_steps(state, seed)
 
     def _first_pick(self, state: Decoding, logits: torch.Tensor, index: int) -> Pick:
         """The first token: healed when the cursor stands inside one; alternatives branch here."""
         if self.prompt.need:
-            allowed = self.engine.tokenizer.allowed_first_tokens(self.prompt.need)
+            allowed = self.tools.tokenizer.allowed_first_tokens(self.prompt.need)
             closed = torch.ones_like(logits, dtype=torch.bool)
             closed[0, allowed] = False
             logits = logits.masked_fill(closed, float("-inf"))
@@ -136,13 +146,13 @@ class Answer:
             *context, last = self.prompt.context
             if len(context) > self.cache.length:
                 missing = context[self.cache.length :]
-                yield from prefill(missing, self.cache, self.engine.config.prefill_chunk_tokens)
+                yield from prefill(missing, self.cache, self.tools.prefill_chunk_tokens)
             allowed = self._whole_need_tokens()
             window = Window(last, self.prompt.suffix_head, allowed)
             rows.extend((yield from length_search(state, window)))
 
         self.cache.crop(min(self.cache.length, len(self.prompt.context) - 1))
-        self._run(steps(), state, self.engine.count_forward)
+        self._run(steps(), state, self.tools.count_forward)
         if not rows:
             return [self._finish(state, stopper)]
         found = []
@@ -159,7 +169,7 @@ class Answer:
         need = self.prompt.need
         if not need:
             return None
-        tokenizer = self.engine.tokenizer
+        tokenizer = self.tools.tokenizer
         return [
             token_id
             for token_id in tokenizer.allowed_first_tokens(need)
@@ -168,7 +178,7 @@ class Answer:
 
     def _run(self, steps: Steps[None], state: Decoding, after: Callable[[], None]) -> None:
         try:
-            run_steps(steps, self.engine.decoder, self.cache, self.meter, self.limits, after)
+            run_steps(steps, self.tools.decoder, self.cache, self.meter, self.limits, after)
         except Interrupted as interrupted:
             if interrupted.why == "deadline" and state.draft:
                 draft, num_judged = list(state.draft), len(state.logprobs)
@@ -189,7 +199,7 @@ class Answer:
 
     def _stopper(self) -> Stopper:
         return Stopper(
-            self.engine.tokenizer,
+            self.tools.tokenizer,
             self.hole,
             need=self.prompt.need,
             stop=self.request.stop,
@@ -203,14 +213,14 @@ class Answer:
         request = self.request
         seed = None if request.seed is None else request.seed + index
         return Decoding(
-            config=self.engine.decoder.config,
+            config=self.tools.decoder.config,
             cache=self.cache,
             sampler=Sampler(
-                forbidden=self.engine.forbidden,
+                forbidden=self.tools.forbidden,
                 temperature=request.temperature,
                 top_p=request.top_p,
                 seed=seed,
-                dtype=self.engine.decoder.dtype,
+                dtype=self.tools.decoder.dtype,
             ),
             params=DecodingParams(
                 block_size=request.block_size or self._default_block_size(),
@@ -222,7 +232,7 @@ class Answer:
         )
 
     def _default_block_size(self) -> int:
-        on_gpu = self.engine.decoder.device.type == "cuda"
+        on_gpu = self.tools.decoder.device.type == "cuda"
         if self.route.mode == "quad_spec":
             return _GPU_QUAD_BLOCK_SIZE if on_gpu else _CPU_QUAD_BLOCK_SIZE
         return _GPU_BLOCK_SIZE if on_gpu else _CPU_BLOCK_SIZE
