@@ -61,6 +61,11 @@ class CodeTokenizer:
         """Token ids of plain text; special tokens spelled out in it stay text."""
         return list(self._plain.encode(text, add_special_tokens=False).ids)
 
+    def token_starts(self, text: str) -> list[int]:
+        """Index of the first character of each token of `encode(text)`."""
+        encoding = self._plain.encode(text, add_special_tokens=False)
+        return [start for start, _ in encoding.offsets]
+
     def token_bytes(self, token_id: int) -> bytes:
         """The bytes that a token writes; empty for special and unused ids."""
         return self._bytes.get(token_id, b"")

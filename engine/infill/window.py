@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from engine.tokenizer import CodeTokenizer
 
-# No token of code spells fewer than about 1 and more than about 8 characters on average; the upper
-# figure bounds what is looked at.
+# Tokens of code spell 2 to 5 characters on average: more text than this is not even looked at.
 _MAX_CHARS_PER_TOKEN = 8
-# The start of the window moves in strides: if it moved with every key, no cached KV would ever fit.
-_STRIDE_CHARS = 2048
+# The start of the window moves in strides, about a quarter of the window each: if it moved with
+# every key, no cached KV would ever fit.
+_STRIDE_CHARS_PER_TOKEN = 1
 
 
 def prefix_start(prefix: str, max_tokens: int, tokenizer: CodeTokenizer) -> int:
-    """Index in `prefix` where the window begins: 0, or the start of a line."""
-    excess = len(prefix) - max_tokens * _MAX_CHARS_PER_TOKEN
-    start = max(0, -(-excess // _STRIDE_CHARS) * _STRIDE_CHARS)
-    while start < len(prefix):
-        begin = _line_start(prefix, start)
-        if len(tokenizer.encode(prefix[begin:])) <= max_tokens:
-            return begin
-        start += _STRIDE_CHARS
-    return max(0, len(prefix) - max_tokens)
+    """Index in `prefix` where the window begins: 0, or the start of a line where there is one."""
+    base = max(0, len(prefix) - max_tokens * _MAX_CHARS_PER_TOKEN)
+    starts = tokenizer.token_starts(prefix[base:])
+    if base == 0 and len(starts) <= max_tokens:
+        return 0
+    earliest = base + (starts[-max_tokens] if len(starts) > max_tokens else 0)
+    stride = max_tokens * _STRIDE_CHARS_PER_TOKEN
+    start = -(-earliest // stride) * stride
+    line_start = _line_start(prefix, start)
+    # A line longer than the window is cut inside; text of the rarest characters, a token or more
+    # each, fits no stride.
+    return next((at for at in (line_start, start) if at < len(prefix)), earliest)
 
 
 def _line_start(text: str, at: int) -> int:
