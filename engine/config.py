@@ -19,7 +19,7 @@ class EngineConfig:
     ``float32`` or ``bfloat16``. num_threads: torch threads on a CPU (None = chosen).
     max_prefix_tokens / max_suffix_tokens: how much text around the cursor enters the prompt.
     prefill_chunk_tokens: a prefill is cut into forwards of this size, so that a cancelled request
-    waits for one chunk at most. max_cache_bytes: KV kept for later requests of known documents.
+    waits for one chunk at most (None = 64 on a CPU, 512 on a GPU). max_cache_bytes: KV kept for later requests of known documents.
     """
 
     model: str = DEFAULT_MODEL
@@ -31,5 +31,5 @@ class EngineConfig:
     causal_adapter: Path | None = None
     max_prefix_tokens: int = 1536
     max_suffix_tokens: int = 384
-    prefill_chunk_tokens: int = 64
+    prefill_chunk_tokens: int | None = None
     max_cache_bytes: int = 256 * 2**20

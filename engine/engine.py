@@ -31,6 +31,9 @@ from engine.weights.resolve import resolve_model
 
 Report = Callable[[str, float | None], None]
 
+# About 100 ms of work on a laptop CPU, 10 ms on a data-centre GPU.
+_PREFILL_CHUNK_TOKENS = {"cpu": 64, "cuda": 512}
+
 
 def _no_report(phase: str, fraction: float | None) -> None:
     """For callers that show no progress."""
@@ -76,7 +79,7 @@ class Engine:
             self.decoder,
             tokenizer,
             _forbidden_ids(self.decoder, tokenizer),
-            config.prefill_chunk_tokens,
+            config.prefill_chunk_tokens or _PREFILL_CHUNK_TOKENS[choice.device.type],
             self.count_forward,
         )
 
