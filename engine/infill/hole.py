@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-# A line that ends so goes on: what follows is a block, an argument list or the rest of a statement.
-_CONTINUING = (":", "{", "(", "[", ",", "\\", "=>", "->")
+# A line that ends so opens a block of deeper lines.
+BLOCK_OPENERS = (":", "{", "=>", "->")
+# A line that ends so is not the end of its statement.
+_UNFINISHED = (
+    *BLOCK_OPENERS,
+    *("(", "[", ",", "\\", "=", "&&", "||", "|", "+", " -", " *", " /", "?", "<<", "."),
+    *(" and", " or", " not", " in", " else", " return", " await", " new"),
+)
+# White space, brackets and separators: all that may follow "{" in a pair closed by the editor.
+_CLOSERS_ONLY = frozenset(" \t)]};,")
 
 
 def indentation(line: str) -> int:
@@ -16,6 +24,11 @@ def indentation(line: str) -> int:
             break
         width += 4 if char == "\t" else 1
     return width
+
+
+def is_unfinished(line: str) -> bool:
+    """Whether the statement on `line` goes on after it."""
+    return line.rstrip().endswith(_UNFINISHED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +56,17 @@ class Hole:
 
     @property
     def is_inside_line(self) -> bool:
-        """Whether the cursor's own line has text right of the cursor."""
-        return bool(self.line_after.strip())
+        """Whether the cursor's own line has text right of the cursor that the middle must meet on
+        this line. Between braces that an editor has closed by itself there is room for lines."""
+        after = self.line_after.strip()
+        is_auto_closed = (
+            self.line_before.rstrip().endswith("{")
+            and after.startswith("}")
+            and _CLOSERS_ONLY.issuperset(after)
+        )
+        return bool(after) and not is_auto_closed
 
     @property
     def starts_line(self) -> bool:
         """Whether only indentation stands left of the cursor."""
         return not self.line_before.strip()
-
-    @property
-    def opens_block(self) -> bool:
-        """Whether the text left of the cursor asks for more lines."""
-        return self.line_before.rstrip().endswith(_CONTINUING)

@@ -16,7 +16,10 @@ _RULES: tuple[Callable[[str, Hole], int | None], ...] = (
     stops.statement_end,
     stops.dedent,
     stops.suffix_repeat,
+    stops.closed_by_suffix,
 )
+# Nothing that a rule takes back at the end of a text is longer than this.
+_MAX_HELD_CHARS = 400
 
 
 class Stopper:
@@ -39,7 +42,7 @@ class Stopper:
         self._stop, self._use_rules = tuple(stop), use_rules
         self._suffix_tokens = list(suffix_tokens)
         self._data = b""
-        self._num_seen = 0
+        self._seen: list[int] = []
 
     def __call__(self, tokens: Sequence[int]) -> bool:
         text = self._raw_text(tokens)
@@ -53,9 +56,18 @@ class Stopper:
             text = text[:cut]
         if not self._use_rules:
             return text
-        if not self._hole.is_inside_line and self._ended_by_rule(text, cut):
+        hole = self._hole
+        if hole.is_inside_line and hole.starts_line and text.endswith("\n"):
+            # The inserted line has pushed the rest of the cursor's line down: indent it again.
+            return text + hole.line_before
+        if not hole.is_inside_line and (cut is not None or text.endswith("\n")):
+            # Trailing line ends are leftovers: the suffix or the end of the file follows.
             text = text.rstrip()
-        overlap = stops.suffix_overlap(text, self._hole)
+            if hole.line_after.strip() and "\n" in text:
+                # ... but a brace that the editor has closed goes onto a line of its own.
+                before = hole.line_before
+                text += "\n" + before[: len(before) - len(before.lstrip())]
+        overlap = stops.suffix_overlap(text, hole)
         return text[: len(text) - overlap] if overlap else text
 
     def stable_text(self, tokens: Sequence[int]) -> str:
@@ -69,7 +81,7 @@ class Stopper:
         if self._use_rules and self._hole.has_suffix:
             openings += [self._hole.suffix, self._hole.suffix.lstrip()]
         for opening in openings:
-            for length in range(min(len(opening), len(text)), held, -1):
+            for length in range(min(len(opening), len(text), _MAX_HELD_CHARS), held, -1):
                 if text.endswith(opening[:length]):
                     held = length
                     break
@@ -80,10 +92,11 @@ class Stopper:
 
     def _raw_text(self, tokens: Sequence[int]) -> str:
         """Decoded text behind the healed characters; unfinished characters are left out."""
-        if len(tokens) < self._num_seen:
-            self._data, self._num_seen = b"", 0
-        self._data += self._tokenizer.decode_bytes(tokens[self._num_seen :])
-        self._num_seen = len(tokens)
+        if list(tokens[: len(self._seen)]) != self._seen:
+            self._data, self._seen = b"", []
+        new = list(tokens[len(self._seen) :])
+        self._data += self._tokenizer.decode_bytes(new)
+        self._seen += new
         if len(self._data) < len(self._need):
             return ""
         return complete_text(self._data[len(self._need) :])
@@ -92,12 +105,15 @@ class Stopper:
         found = [stops.stop_string(text, self._stop)]
         if self._use_rules:
             found += [rule(text, self._hole) for rule in _RULES]
-            repeated = stops.repeated_suffix_tokens(tokens, self._suffix_tokens)
-            if repeated:
-                kept = self._tokenizer.decode_bytes(tokens[: len(tokens) - repeated])
-                found.append(len(complete_text(kept[len(self._need) :])))
+            found.append(self._repeated_tokens_at(text, tokens))
         return min((at for at in found if at is not None), default=None)
 
-    def _ended_by_rule(self, text: str, cut: int | None) -> bool:
-        """Whether trailing line ends are leftovers: the suffix or the end of the file follows."""
-        return cut is not None or text.endswith("\n")
+    def _repeated_tokens_at(self, text: str, tokens: Sequence[int]) -> int | None:
+        """Where the last tokens begin to repeat the suffix, once they spell its first line."""
+        num_repeated = stops.repeated_suffix_tokens(tokens, self._suffix_tokens)
+        if not num_repeated:
+            return None
+        kept = self._tokenizer.decode_bytes(tokens[: len(tokens) - num_repeated])
+        at = len(complete_text(kept[len(self._need) :]))
+        first_line = self._hole.suffix.lstrip("\n").partition("\n")[0]
+        return at if len(text[at:].strip("\n")) >= len(first_line) else None

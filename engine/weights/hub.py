@@ -1,43 +1,54 @@
-"""Files from the publisher's model hub, through `huggingface_hub`: resumable, with progress.
+"""One file from the publisher's model hub, through `huggingface_hub`: resumable, with progress.
 
-Used by `engine.weights.pull` (one GGUF file of the catalogue) and `engine.weights.resolve` (a
-whole checkpoint by hub id). Every failure of the hub becomes one sentence.
+Used by `engine.weights.pull` (the GGUF file of a catalogue entry) and by
+`engine.weights.hub_snapshot` (each file of a checkpoint).
 """
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
-import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import huggingface_hub
-from huggingface_hub import errors
-from huggingface_hub.file_download import http_get
-from huggingface_hub.utils.tqdm import disable_progress_bars, enable_progress_bars, tqdm
+from huggingface_hub import file_download
+from huggingface_hub.utils.tqdm import disable_progress_bars, enable_progress_bars
 
+from engine.weights import store
 from engine.weights.catalog import CatalogEntry
 from engine.weights.errors import WeightsError
 from engine.weights.progress import Report
 
 logger = logging.getLogger(__name__)
 
-HUB_ID = re.compile(r"^(?P<repository>[\w-][\w.-]*/[\w-][\w.-]*)(?:@(?P<revision>[\w./-]+))?$")
-"""``owner/name`` with an optional ``@revision`` (branch, tag or commit)."""
+PROBE_TIMEOUT_S = 5.0
 
-SNAPSHOT_PATTERNS = (
-    "config.json",
-    "*.safetensors",
-    "*.safetensors.index.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "linear_spec_lora/*.json",
-    "linear_spec_lora/*.safetensors",
-)
-
-_PROBE_TIMEOUT_S = 5.0
+# The library's public functions start every file anew; its streaming function does not, but is
+# no public interface, so it may go away or change.
+http_get: Any = getattr(file_download, "http_get", None)
 _LIBRARY_BAR = "huggingface_hub.http_get"
+
+
+class TransferError(Exception):
+    """The hub or the way to it failed; the cause is the library's own error."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteFile:
+    """One file of a hub repository. headers: sent with the request to `url`."""
+
+    repository: str
+    revision: str
+    name: str
+    num_bytes: int
+    url: str
+    headers: dict[str, str]
 
 
 def is_offline() -> bool:
@@ -61,10 +72,10 @@ def download_file(entry: CatalogEntry, folder: Path, report: Report) -> Path:
     report("Asking the hub", None)
     # The library raises its own, its HTTP client's and plain OS errors: any of them means "no".
     try:
-        facts = huggingface_hub.get_hf_file_metadata(url, token=False, timeout=_PROBE_TIMEOUT_S)
+        facts = huggingface_hub.get_hf_file_metadata(url, token=False, timeout=PROBE_TIMEOUT_S)
     except Exception as error:
         raise WeightsError(
-            f"the hub repository {entry.hub_repository} cannot be reached ({_reason(error)})"
+            f"the hub repository {entry.hub_repository} cannot be reached ({reason(error)})"
         ) from None
     if facts.size is not None and facts.size != entry.num_bytes:
         raise WeightsError(
@@ -72,139 +83,118 @@ def download_file(entry: CatalogEntry, folder: Path, report: Report) -> Path:
         )
     folder.mkdir(parents=True, exist_ok=True)
     incomplete = folder / f"{entry.file_name}.incomplete"
+    remote = RemoteFile(
+        repository=entry.hub_repository,
+        revision=entry.hub_revision,
+        name=entry.file_name,
+        num_bytes=entry.num_bytes,
+        url=facts.location,
+        headers={},
+    )
     try:
-        _download_rest(facts.location, incomplete, entry.num_bytes, report)
-    except Exception as error:
-        raise WeightsError(f"the download from the hub broke off ({_reason(error)})") from None
+        download_rest(
+            remote,
+            incomplete,
+            lambda size: report("Downloading from the hub", min(1.0, size / entry.num_bytes)),
+        )
+    except TransferError as error:
+        raise WeightsError(f"the download from the hub broke off ({reason(error)})") from None
     return incomplete.rename(folder / entry.file_name)
 
 
-def _download_rest(url: str, path: Path, num_bytes: int, report: Report) -> None:
-    """Append to `path` what it lacks of the file at `url`.
+def download_rest(remote: RemoteFile, path: Path, on_size: Callable[[int], None]) -> None:
+    """Append to `path` what it lacks of `remote`; the content is not checked.
 
-    The library's own download functions start every file anew, so its streaming function is
-    called directly; that one retries and resumes within one call.
+    on_size is called with the size of `path` in bytes after each write. Whatever ends the call
+    early, `path` keeps what has arrived, and the next call asks only for the rest. Raises
+    TransferError when the hub fails, WeightsError when `path` cannot be written.
     """
-    with path.open("ab") as file:
-        if file.tell() > num_bytes:
+    if not _can_resume():
+        _download_whole(remote, path)
+        on_size(path.stat().st_size)
+        return
+    with store.writing(), path.open("ab") as file:
+        if file.tell() > remote.num_bytes:
             file.truncate(0)
             file.seek(0)
-        counted = _CountedFile(file, num_bytes, report)
+        if file.tell() == remote.num_bytes:
+            return
+        sink = _CountedFile(file, on_size)
         disable_progress_bars(_LIBRARY_BAR)
         try:
-            http_get(
-                url,
-                cast(BinaryIO, counted),
-                resume_size=file.tell(),
-                expected_size=num_bytes,
-            )
+            http_get(remote.url, sink, resume_size=file.tell(), headers=remote.headers)
+        except Exception as error:
+            if error is sink.failure:
+                raise
+            if _is_beyond_the_end(error):
+                file.truncate(0)
+            raise TransferError from error
         finally:
             enable_progress_bars(_LIBRARY_BAR)
 
 
 class _CountedFile:
-    """As much of a binary file as the library needs, reporting each write."""
+    """As much of a binary file as the library needs, reporting the size after each write.
 
-    def __init__(self, file: BinaryIO, num_bytes: int, report: Report) -> None:
+    failure: the error of a write, which the library passes on among its own.
+    """
+
+    def __init__(self, file: BinaryIO, on_size: Callable[[int], None]) -> None:
         self._file = file
-        self._num_bytes = num_bytes
-        self._report = report
+        self._on_size = on_size
+        self.failure: OSError | None = None
         self.seek, self.tell, self.truncate = file.seek, file.tell, file.truncate
 
     def write(self, data: bytes) -> int:
-        written = self._file.write(data)
-        self._report("Downloading from the hub", min(1.0, self._file.tell() / self._num_bytes))
+        try:
+            written = self._file.write(data)
+            # What has arrived must outlive this process, however it ends.
+            self._file.flush()
+        except OSError as error:
+            self.failure = error
+            raise
+        self._on_size(self._file.tell())
         return written
 
 
-def download_snapshot(spec: str, *, offline: bool, report: Report) -> Path:
-    """Folder of the hub repository `spec` (``owner/name[@revision]``), fetched where needed.
-
-    Only safetensors, configs and the tokenizer are fetched. Raises WeightsError.
-    """
-    match = HUB_ID.match(spec)
-    if match is None:
-        raise WeightsError(f"{spec!r} is no hub id; write it as owner/name or owner/name@revision.")
-    repository, revision = match["repository"], match["revision"]
-    offline = offline or is_offline()
-    report(f"Looking for {spec}", None)
+def _can_resume() -> bool:
+    """Whether this version of the library streams as `download_rest` asks it to."""
+    if http_get is None:
+        return False
     try:
-        folder = huggingface_hub.snapshot_download(
-            repository,
-            revision=revision,
-            allow_patterns=list(SNAPSHOT_PATTERNS),
-            local_files_only=offline,
-            etag_timeout=_PROBE_TIMEOUT_S,
-            tqdm_class=_reporting_bar(report, f"Downloading {spec}"),
-        )
-    except errors.GatedRepoError:
-        raise WeightsError(
-            f"The hub repository {repository} needs its licence accepted on its web page and "
-            "a login with `hf auth login`."
-        ) from None
-    except errors.RepositoryNotFoundError:
-        raise WeightsError(
-            f"{repository} is neither a local path nor a public repository of the hub."
-        ) from None
-    except errors.RevisionNotFoundError:
-        raise WeightsError(
-            f"The hub repository {repository} has no revision {revision!r}."
-        ) from None
-    except errors.LocalEntryNotFoundError as error:
-        raise WeightsError(_absent(spec, error, offline=offline)) from None
-    except Exception as error:
-        raise WeightsError(
-            f"{spec} could not be downloaded from the hub ({_reason(error)})."
-        ) from None
-    return Path(folder)
+        inspect.signature(http_get).bind("url", None, resume_size=0, headers={})
+    except TypeError:
+        logger.warning("this huggingface_hub cannot resume a file; downloads start anew")
+        return False
+    return True
 
 
-def _absent(spec: str, error: Exception, *, offline: bool) -> str:
-    if offline:
-        return (
-            f"{spec} is neither a local path nor in the hub's local cache, and offline mode "
-            "forbids downloading it; run once online."
-        )
-    return (
-        f"{spec} is neither a local path nor in the hub's local cache, and the hub cannot be "
-        f"reached ({_reason(error)})."
-    )
+def _download_whole(remote: RemoteFile, path: Path) -> None:
+    """The public way, which cannot go on where an earlier process stopped."""
+    scratch = path.with_name(f"{path.name}.whole")
+    with store.writing():
+        try:
+            fetched = huggingface_hub.hf_hub_download(
+                remote.repository, remote.name, revision=remote.revision, local_dir=scratch
+            )
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            raise TransferError from error
+        os.replace(fetched, path)
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _reason(error: Exception) -> str:
+def _is_beyond_the_end(error: Exception) -> bool:
+    """Whether the hub answered that its file is shorter than what is here already."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    return bool(status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
+
+
+def reason(error: BaseException) -> str:
     """The first line of the innermost known cause, for one clause of a sentence."""
-    cause: BaseException = error
+    cause = error
     while cause.__cause__ is not None:
         cause = cause.__cause__
     lines = str(cause).strip().splitlines()
     return lines[0].rstrip(".") if lines else type(cause).__name__
-
-
-def _reporting_bar(report: Report, phase: str) -> type[tqdm]:
-    """A tqdm class that draws nothing and passes the fraction of downloaded bytes on."""
-
-    class ReportingBar(tqdm):
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            self._counts_bytes = kwargs.get("unit") == "B"
-            untyped: Any = super()
-            untyped.__init__(*args, **{**kwargs, "disable": False, "file": _Nowhere()})
-
-        def update(self, n: float | None = 1) -> bool | None:
-            shown: bool | None = super().update(n)
-            if self._counts_bytes and self.total:
-                report(phase, min(1.0, self.n / self.total))
-            return shown
-
-    return ReportingBar
-
-
-class _Nowhere:
-    """A text stream that swallows everything."""
-
-    encoding = "utf-8"
-
-    def write(self, text: str) -> int:
-        return len(text)
-
-    def flush(self) -> None:
-        return None

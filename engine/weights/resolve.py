@@ -12,7 +12,7 @@ from engine.weights.catalog import catalog_entry, find_entry
 from engine.weights.checkpoint import PICKLE_SUFFIXES, refuse_pickle
 from engine.weights.errors import WeightsError
 from engine.weights.gguf_import import import_gguf
-from engine.weights.hub import HUB_ID, download_snapshot
+from engine.weights.hub_snapshot import HUB_ID, download_snapshot
 from engine.weights.progress import Report, hash_file
 from engine.weights.pull import pull
 

@@ -15,19 +15,21 @@ from engine.decoding.sampling import Sampler
 from engine.engine import Engine
 from engine.models.decoder import Decoder
 from tests.decoding.harness import decode, only_mask_forbidden
+from tests.tiny_model import language
 
 TEMPERATURE = 1.5
 NUM_SAMPLES = 1500
+NUM_TOKENS = 4
 # A seeded run: the statistic is the same every time, so there is nothing flaky about its bound.
 MAX_STANDARD_DEVIATIONS = 4.0
 
 
 def exact_law(decoder: Decoder, prompt: list[int], ends: tuple[int, ...]) -> dict[str, float]:
-    """Probabilities of the most likely three-token texts; the rest together is ``other``."""
+    """Probabilities of the most likely texts of NUM_TOKENS tokens; the rest together is ``other``."""
     law: dict[str, float] = {}
 
     def grow(tokens: list[int], probability: float) -> None:
-        if len(tokens) == 3 or (tokens and tokens[-1] in ends):
+        if len(tokens) == NUM_TOKENS or (tokens and tokens[-1] in ends):
             law[str([t for t in tokens if t not in ends])] = probability
             return
         cache = decoder.new_cache()
@@ -35,7 +37,7 @@ def exact_law(decoder: Decoder, prompt: list[int], ends: tuple[int, ...]) -> dic
         logits = run_steps(steps, decoder, cache, Meter(), Limits())[0]
         logits = logits.masked_fill(only_mask_forbidden(decoder), float("-inf"))
         probabilities = torch.softmax(logits.double() / TEMPERATURE, dim=-1)
-        for value, token in zip(*(t.tolist() for t in probabilities.topk(6)), strict=True):
+        for value, token in zip(*(t.tolist() for t in probabilities.topk(16)), strict=True):
             if probability * value > 0.004:
                 grow([*tokens, token], probability * value)
 
@@ -47,7 +49,9 @@ def exact_law(decoder: Decoder, prompt: list[int], ends: tuple[int, ...]) -> dic
 @pytest.mark.parametrize("mode", ["ar", "linear_spec", "quad_spec"])
 def test_law_is_that_of_ar(tiny: Engine, mode: str) -> None:
     decoder = tiny.decoder
-    prompt = tiny.tokenizer.encode("def ")
+    # Where a local name is due: a dozen choices, each to be repeated two tokens later.
+    document = next(iter(language.documents(3, held_out=True)))
+    prompt = tiny.tokenizer.encode(document.text[: document.free[1][0]].rstrip(" "))
     law = exact_law(decoder, prompt, decoder.config.eos_token_ids)
     counts: Counter[str] = Counter()
     for seed in range(NUM_SAMPLES):
@@ -55,7 +59,7 @@ def test_law_is_that_of_ar(tiny: Engine, mode: str) -> None:
             decoder,
             prompt,
             mode,
-            max_tokens=3,
+            max_tokens=NUM_TOKENS,
             block_size=4,
             temperature=TEMPERATURE,
             seed=seed,

@@ -104,10 +104,10 @@ def test_suffix_repeat(prefix: str, suffix: str, text: str, expected: str | None
 @pytest.mark.parametrize(
     ("prefix", "suffix", "text", "kept"),
     [
-        ("foo(", ")\n", "a, b)", "a, b"),
+        # Brackets are the business of closed_by_suffix; what it leaves is needed.
         ("foo(bar(", ")\n", "x)", "x)"),
-        ("foo(", ")\n", "bar(x)", "bar(x)"),
-        ("x = [", "]\n", "1, 2]", "1, 2"),
+        ("    if x", ":\n        return 1\n", " < 0:", " < 0"),
+        ("  return v", ";\n}\n", "alue;", "alue"),
         ("    ", "\n    return x\n", "x = 1\n    return x", "x = 1"),
         ("    x = ", "\n", "1\n", "1"),
         # A word that merely ends like the suffix begins is no overlap.
@@ -130,8 +130,27 @@ def test_stop_string_takes_the_first() -> None:
 
 
 def test_repeated_suffix_tokens() -> None:
-    suffix = list(range(10, 30))
-    assert stops.repeated_suffix_tokens([1, 2, *suffix[:7]], suffix) == 7
-    assert stops.repeated_suffix_tokens([1, 2, *suffix[:5]], suffix) == 0
-    assert stops.repeated_suffix_tokens([*suffix[:7], 1], suffix) == 0
+    suffix = list(range(10, 40))
+    assert stops.repeated_suffix_tokens([1, 2, *suffix[:13]], suffix) == 13
+    assert stops.repeated_suffix_tokens([1, 2, *suffix[:8]], suffix) == 0
+    assert stops.repeated_suffix_tokens([*suffix[:13], 1], suffix) == 0
     assert stops.repeated_suffix_tokens([], suffix) == 0
+
+
+@pytest.mark.parametrize(
+    ("prefix", "suffix", "text", "kept"),
+    [
+        ("foo(", ")\n", "a, b)\nmore", "a, b"),
+        ("print(max(", ")\n", "a, b))\nmore", "a, b)"),
+        ("foo(", ")\n", "bar(x)", None),
+        ("x = [", "]\n", "1, 2]", "1, 2"),
+        ('print("hello ', '")\n', 'world")', "world"),
+        ('print("hello ', '")\n', 'wor\\"ld', None),
+        # The bracket was opened lines above.
+        ("x = (\n    self.name, id", ")\n)\n", "(self)", None),
+        ("foo(bar(", ")\n", "x)", None),
+        ("x = 1\n", "y = 2\n", "f(a)", None),
+    ],
+)
+def test_closed_by_suffix(prefix: str, suffix: str, text: str, kept: str | None) -> None:
+    assert cut(text, stops.closed_by_suffix(text, Hole(prefix, suffix))) == kept

@@ -1,12 +1,7 @@
-"""The hub client against a small local server that speaks the hub's HTTP interface."""
+"""One file from the hub, against a small local server that speaks its HTTP interface."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import huggingface_hub.constants
@@ -15,95 +10,8 @@ import pytest
 from engine.weights import hub
 from engine.weights.errors import WeightsError
 
-from .builders import NEMOTRON, tiny_entry, write_checkpoint
-
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-
-
-class FakeHub(ThreadingHTTPServer):
-    """Serves `files` of the repository nobody/tiny; `requests` records method and path."""
-
-    def __init__(self, files: dict[str, bytes]) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.files = files
-        self.requests: list[str] = []
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: FakeHub
-
-    def do_HEAD(self) -> None:
-        self._answer(body=False)
-
-    def do_GET(self) -> None:
-        self._answer(body=True)
-
-    def log_message(self, format: str, *args: object) -> None:
-        return None
-
-    def _answer(self, *, body: bool) -> None:
-        path = self.path.split("?")[0]
-        self.server.requests.append(f"{self.command} {path}")
-        data = self._data(path)
-        if data is None:
-            self.send_response(404)
-            self.send_header("X-Error-Code", "RepoNotFound")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        start = 0
-        if body and (asked := self.headers.get("Range")):
-            self.server.requests[-1] += f" {asked}"
-            start = int(asked.removeprefix("bytes=").rstrip("-"))
-        self.send_response(206 if start else 200)
-        if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
-        data = data[start:]
-        self.send_header("Content-Length", str(len(data)))
-        self.send_header("X-Repo-Commit", COMMIT)
-        self.send_header("ETag", f'"{hashlib.sha256(data).hexdigest()}"')
-        self.end_headers()
-        if body:
-            self.wfile.write(data)
-
-    def _data(self, path: str) -> bytes | None:
-        parts = path.strip("/").split("/")
-        if parts[:2] == ["nobody", "tiny"] and parts[2] == "resolve":
-            return self.server.files.get("/".join(parts[4:]))
-        if parts[:5] == ["api", "models", "nobody", "tiny", "revision"]:
-            files = [{"rfilename": name} for name in self.server.files]
-            info = {"id": "nobody/tiny", "modelId": "nobody/tiny", "sha": COMMIT, "siblings": files}
-            return json.dumps(info).encode()
-        if parts[:5] == ["api", "models", "nobody", "tiny", "tree"]:
-            tree = [
-                {"type": "file", "path": name, "size": len(data), "oid": "0" * 40}
-                for name, data in self.server.files.items()
-            ]
-            return json.dumps(tree).encode()
-        return None
-
-
-@pytest.fixture
-def fake_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeHub]:
-    server = FakeHub({})
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    endpoint = f"http://127.0.0.1:{server.server_port}"
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    monkeypatch.setenv("NO_PROXY", "*")
-    constants = huggingface_hub.constants
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
-    monkeypatch.setattr(constants, "ENDPOINT", endpoint)
-    monkeypatch.setattr(
-        constants,
-        "HUGGINGFACE_CO_URL_TEMPLATE",
-        endpoint + "/{repo_id}/resolve/{revision}/{filename}",
-    )
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+from .builders import tiny_entry
+from .fake_hub import FakeHub
 
 
 def test_a_file_is_fetched_with_byte_progress(fake_hub: FakeHub, tmp_path: Path) -> None:
@@ -134,7 +42,7 @@ def test_an_interrupted_file_is_fetched_from_where_it_stopped(
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(huggingface_hub.constants, "DOWNLOAD_CHUNK_SIZE", 1000)
         hub.download_file(entry, tmp_path, interrupt)
-    (incomplete,) = tmp_path.iterdir()
+    incomplete = tmp_path / "tiny.gguf.incomplete"
     size = incomplete.stat().st_size
     assert 0 < size < len(data)
     path = hub.download_file(entry, tmp_path, lambda p, f: None)
@@ -177,38 +85,35 @@ def test_hf_hub_offline_keeps_the_hub_out(
     assert fake_hub.requests == []
 
 
-def test_a_snapshot_holds_safetensors_and_no_code(fake_hub: FakeHub, tmp_path: Path) -> None:
-    write_checkpoint(tmp_path / "made", NEMOTRON)
-    for path in (tmp_path / "made").iterdir():
-        fake_hub.files[path.name] = path.read_bytes()
-    fake_hub.files["modeling_x.py"] = b"raise SystemExit"
-    fake_hub.files["pytorch_model.bin"] = b"pickle"
-    fake_hub.files["linear_spec_lora/adapter_config.json"] = b"{}"
-    folder = hub.download_snapshot("nobody/tiny", offline=False, report=lambda p, f: None)
-    found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    assert found == {"config.json", "model.safetensors", "linear_spec_lora/adapter_config.json"}
-    num_requests = len(fake_hub.requests)
-    again = hub.download_snapshot("nobody/tiny", offline=True, report=lambda p, f: None)
-    assert again == folder and len(fake_hub.requests) == num_requests
-    pinned = hub.download_snapshot(f"nobody/tiny@{COMMIT}", offline=True, report=lambda p, f: None)
-    assert pinned == folder
+def _other_signature(url: str, target: str) -> None:
+    raise AssertionError("called although its signature is another one")
 
 
-def test_an_unknown_repository_is_one_sentence(fake_hub: FakeHub) -> None:
-    with pytest.raises(WeightsError, match="neither a local path nor a public repository"):
-        hub.download_snapshot("nobody/else", offline=False, report=lambda p, f: None)
+@pytest.mark.parametrize("http_get", [None, _other_signature], ids=["absent", "changed"])
+def test_without_the_streaming_function_the_public_one_is_used(
+    fake_hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, http_get: object
+) -> None:
+    data = bytes(range(256)) * 40
+    fake_hub.files["tiny.gguf"] = data
+    monkeypatch.setattr(hub, "http_get", http_get)
+    path = hub.download_file(tiny_entry(len(data), "0" * 64), tmp_path / "new", lambda p, f: None)
+    assert path.read_bytes() == data
+    assert list((tmp_path / "new").iterdir()) == [path]
 
 
-def test_offline_without_a_cached_snapshot_is_one_sentence(fake_hub: FakeHub) -> None:
-    with pytest.raises(WeightsError, match="offline mode forbids downloading it; run once online"):
-        hub.download_snapshot("nobody/tiny", offline=True, report=lambda p, f: None)
-    assert fake_hub.requests == []
-
-
-@pytest.mark.parametrize(
-    "spec", ["owner", "a/b/c", "owner/name@", "own er/name", "/name", "a/..@x"]
-)
-def test_what_is_no_hub_id_is_not_asked_for(fake_hub: FakeHub, spec: str) -> None:
-    with pytest.raises(WeightsError, match="is no hub id"):
-        hub.download_snapshot(spec, offline=False, report=lambda p, f: None)
-    assert fake_hub.requests == []
+def test_a_file_that_is_shorter_on_the_hub_starts_anew(fake_hub: FakeHub, tmp_path: Path) -> None:
+    """The hub refuses the range; were the piece kept, no later attempt could succeed."""
+    fake_hub.files["tiny.gguf"] = b"x" * 100
+    path = tmp_path / "piece"
+    path.write_bytes(b"y" * 150)
+    remote = hub.RemoteFile(
+        repository="nobody/tiny",
+        revision="main",
+        name="tiny.gguf",
+        num_bytes=200,
+        url=f"{fake_hub.endpoint}/nobody/tiny/resolve/main/tiny.gguf",
+        headers={},
+    )
+    with pytest.raises(hub.TransferError):
+        hub.download_rest(remote, path, lambda size: None)
+    assert path.stat().st_size == 0
