@@ -19,7 +19,8 @@ class EngineConfig:
     ``float32`` or ``bfloat16``. num_threads: torch threads on a CPU (None = chosen).
     max_prefix_tokens / max_suffix_tokens: how much text around the cursor enters the prompt.
     prefill_chunk_tokens: a prefill is cut into forwards of this size, so that a cancelled request
-    waits for one chunk at most (None = 64 on a CPU, 512 on a GPU). max_cache_bytes: KV kept for later requests of known documents.
+    waits for one chunk at most (None = 64 on a CPU, 512 on a GPU). max_cache_bytes: KV kept for
+    later requests of known documents (None = room for four full windows, at least 256 MiB).
     """
 
     model: str = DEFAULT_MODEL
@@ -32,4 +33,4 @@ class EngineConfig:
     max_prefix_tokens: int = 1536
     max_suffix_tokens: int = 384
     prefill_chunk_tokens: int | None = None
-    max_cache_bytes: int = 256 * 2**20
+    max_cache_bytes: int | None = None

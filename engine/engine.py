@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,9 @@ class LineEnds:
         return cls("\r\n" if "\r\n" in text else "\n")
 
     def restore(self, text: str) -> str:
-        return text if self.newline == "\n" else text.replace("\n", self.newline)
+        if self.newline == "\n":
+            return text
+        return text.replace("\r\n", "\n").replace("\n", self.newline)
 
 
 class Engine:
@@ -68,7 +70,9 @@ class Engine:
         self.decoder, self.notes = loaded.decoder, loaded.notes
         self.draft_adapter, self.causal_adapter = loaded.draft_adapter, loaded.causal_adapter
         self.num_forwards = 0
-        self.prefix_cache = PrefixCache(self.decoder.new_cache, config.max_cache_bytes)
+        self.prefix_cache = PrefixCache(
+            self.decoder.new_cache, config.max_cache_bytes or _default_cache_bytes(self)
+        )
         self.prompts = PromptBuilder(
             tokenizer,
             self.decoder.config,
@@ -142,6 +146,7 @@ class Engine:
         whole = request.prompt[-4096:] + request.suffix[:4096]
         line_ends = LineEnds.of(whole)
         hole = Hole(request.prompt.replace("\r\n", "\n"), request.suffix.replace("\r\n", "\n"))
+        request = replace(request, stop=tuple(s.replace("\r\n", "\n") for s in request.stop))
         route = choose_route(request.mode, hole, self.decoder.config)
         prompt = self.prompts.build(hole, route, request.document)
         built = time.monotonic()
@@ -205,6 +210,14 @@ class Engine:
             completion_tokens=num_tokens,
             facts=facts,
         )
+
+
+def _default_cache_bytes(engine: Engine) -> int:
+    """Room for four full windows, at least 256 MiB."""
+    c = engine.decoder.config
+    window_tokens = engine.config.max_prefix_tokens + engine.config.max_suffix_tokens
+    bytes_per_token = 2 * c.num_layers * c.num_kv_heads * c.head_dim * engine.decoder.dtype.itemsize
+    return max(256 * 2**20, 4 * window_tokens * bytes_per_token)
 
 
 def _forbidden_ids(decoder: Decoder, tokenizer: CodeTokenizer) -> torch.Tensor:

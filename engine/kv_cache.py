@@ -47,7 +47,7 @@ class KVCache:
         """Make room for `num_tokens` behind the committed ones."""
         needed = self.length + num_tokens
         if needed > self._capacity:
-            self._grow(max(needed, self._capacity + self._capacity // 2))
+            self._grow(needed)
 
     def _grow(self, capacity: int) -> None:
         capacity = -(-capacity // _GROWTH_TOKENS) * _GROWTH_TOKENS

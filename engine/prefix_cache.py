@@ -38,14 +38,15 @@ class PrefixCache:
             return
         self._caches[document] = cache
         self._caches.move_to_end(document)
-        while self._caches and self.num_bytes > self._max_bytes:
+        # The newest always stays: the next keystroke is for it, whatever its size.
+        while len(self._caches) > 1 and self.num_bytes > self._max_bytes:
             self._caches.popitem(last=False)
 
     def check_integrity(self) -> None:
         """Raises AssertionError when the books do not balance."""
         for cache in self._caches.values():
             cache.check_integrity()
-        assert self.num_bytes <= self._max_bytes
+        assert self.num_bytes <= self._max_bytes or len(self._caches) <= 1
 
 
 def common_prefix_length(a: Sequence[int], b: Sequence[int]) -> int:

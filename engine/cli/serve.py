@@ -109,7 +109,9 @@ def _add_engine_flags(parser: argparse.ArgumentParser) -> None:
             type=_positive,
             default=getattr(default, name),
             metavar="N",
-            help="default: %(default)s" if getattr(default, name) else "default: 64, on a GPU 512",
+            help="default: %(default)s"
+            if getattr(default, name)
+            else "default: chosen by the engine",
         )
 
 

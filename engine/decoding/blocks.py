@@ -48,19 +48,17 @@ def num_draft_rows(block_size: int, config: ModelConfig) -> int:
     return block_size if config.alignment == "same_position" else max(block_size - 1, 1)
 
 
-def candidates(
-    logits: torch.Tensor, forbidden: torch.Tensor, noise: torch.Tensor | None = None
-) -> Candidates:
-    """Best token per row of fp32 (N, V) and its softmax probability.
+def candidates(logits: torch.Tensor, choosable: torch.Tensor) -> Candidates:
+    """One token per row of fp32 logits (N, V): the argmax of `choosable` (N, V), and its softmax
+    probability under `logits`.
 
-    Forbidden ids (the mask among them) can never be the candidate but stay in the denominator, so
-    that thresholds mean the same as in the published samplers. `noise` (N, V) turns the argmax
-    into a sample (Gumbel-max).
+    choosable: the logits with forbidden ids (the mask among them) at -inf, or a perturbed copy
+    that makes the argmax a sample (Sampler.perturbed). Forbidden ids can never be the candidate
+    but stay in the denominator, so thresholds mean the same as in the published samplers.
     """
     normaliser = torch.logsumexp(logits, dim=-1)
-    closed = logits.masked_fill(forbidden, float("-inf"))
-    tokens = (closed if noise is None else closed.double() + noise).argmax(dim=-1)
-    chosen = closed.gather(1, tokens.unsqueeze(1)).squeeze(1)
+    tokens = choosable.argmax(dim=-1)
+    chosen = logits.gather(1, tokens.unsqueeze(1)).squeeze(1)
     return Candidates(tokens, (chosen - normaliser).exp())
 
 

@@ -47,10 +47,10 @@ def denoise(
             break
         output = yield _block_forward(state, block, kind, suffix_head, draft_adapter)
         logits = output.logits([predicting_row(slot, state.config) for slot in slots])
-        noise = None
-        if sample and not state.sampler.is_greedy:
-            noise = state.sampler.gumbel(logits.shape, logits.device) * state.sampler.temperature
-        found = candidates(logits, state.sampler.forbidden, noise)
+        sampler = state.sampler
+        found = candidates(
+            logits, sampler.perturbed(logits) if sample else sampler.without_forbidden(logits)
+        )
         chosen = select_commits(
             found.confidence, threshold, min_commits_per_step(len(slots), max_steps - step)
         )

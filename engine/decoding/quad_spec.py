@@ -80,5 +80,6 @@ def _next_draft(state: Decoding, output: Output, start: int, num_drafts: int) ->
     rows = [start + slot - shift for slot in range(2, num_drafts + 1)]
     if not rows:
         return []
-    found = candidates(output.logits(rows), state.sampler.forbidden)
+    logits = output.logits(rows)
+    found = candidates(logits, state.sampler.without_forbidden(logits))
     return [int(token) for token in found.tokens]

@@ -52,10 +52,17 @@ class Sampler:
         """(N, V) -> (N, V) with forbidden ids at -inf, in place."""
         return logits.masked_fill_(self.forbidden, float("-inf"))
 
-    def pick(self, logits: torch.Tensor) -> Pick:
-        """Choose from fp32 (N, V), each row by itself. Changes `logits`."""
+    def without_forbidden(self, logits: torch.Tensor) -> torch.Tensor:
+        """A copy of (N, V) with forbidden ids at -inf."""
+        return logits.masked_fill(self.forbidden, float("-inf"))
+
+    def pick(self, logits: torch.Tensor, allowed: list[int] | None = None) -> Pick:
+        """Choose from fp32 (N, V), each row by itself; only among `allowed`, if given. Changes
+        `logits`. Log-probabilities are those under the unrestricted logits."""
         normaliser = torch.logsumexp(logits, dim=-1)
         self.forbid(logits)
+        if allowed is not None:
+            logits = _only(logits, allowed)
         best = logits.max(dim=-1)
         tokens = best.indices if self.is_greedy else self._sample(logits)
         chosen = logits.gather(1, tokens.unsqueeze(1)).squeeze(1)
@@ -64,29 +71,47 @@ class Sampler:
         near = (best.values - runner_up) < gap
         return Pick(tokens.tolist(), (chosen - normaliser).tolist(), near.tolist())
 
-    def pick_among(self, logits: torch.Tensor, allowed: list[int]) -> Pick:
-        """`pick` for one row (1, V), restricted to the ids in `allowed`."""
-        closed = torch.ones_like(logits, dtype=torch.bool)
-        closed[0, allowed] = False
-        return self.pick(logits.masked_fill(closed, float("-inf")))
-
-    def pick_nth(self, logits: torch.Tensor, rank: int) -> Pick:
-        """The token of rank `rank` (0 = best) of one row (1, V), for alternatives."""
+    def pick_nth(
+        self, logits: torch.Tensor, rank: int, allowed: list[int] | None = None
+    ) -> Pick | None:
+        """The token of rank `rank` (0 = best) of one row (1, V), for alternatives; None when
+        there are not so many."""
+        normaliser = torch.logsumexp(logits[0], dim=-1)
         self.forbid(logits)
+        if allowed is not None:
+            logits = _only(logits, allowed)
         order = logits[0].topk(rank + 1)
-        logprob = order.values[rank] - torch.logsumexp(logits[0], dim=-1)
-        return Pick([int(order.indices[rank])], [float(logprob)], [False])
+        if order.values[rank] == float("-inf"):
+            return None
+        return Pick([int(order.indices[rank])], [float(order.values[rank] - normaliser)], [False])
 
-    def gumbel(self, shape: torch.Size, device: torch.device) -> torch.Tensor:
-        """fp64 Gumbel noise, for sampling by argmax at masked positions."""
-        uniform = torch.rand(shape, generator=self._generator, device=device, dtype=torch.float64)
-        return -torch.log(-torch.log(uniform.clamp(1e-300, 1.0 - 1e-16)))
+    def perturbed(self, logits: torch.Tensor) -> torch.Tensor:
+        """fp64 (N, V) whose argmax is a sample of each row (Gumbel-max); `logits` itself, with
+        forbidden ids at -inf, when greedy. Temperature and top_p are those of the request."""
+        closed = self.without_forbidden(logits)
+        if self.is_greedy:
+            return closed
+        uniform = torch.rand(
+            logits.shape, generator=self._generator, device=logits.device, dtype=torch.float64
+        )
+        gumbel = -torch.log(-torch.log(uniform.clamp(1e-300, 1.0 - 1e-16)))
+        return self._probabilities(closed).log() + gumbel
 
     def _sample(self, logits: torch.Tensor) -> torch.Tensor:
+        return torch.multinomial(self._probabilities(logits), 1, generator=self._generator).squeeze(
+            1
+        )
+
+    def _probabilities(self, logits: torch.Tensor) -> torch.Tensor:
+        """fp64 (N, V) after temperature and top_p."""
         probabilities = torch.softmax(logits.double() / self.temperature, dim=-1)
-        if self._top_p < 1.0:
-            probabilities = _nucleus(probabilities, self._top_p)
-        return torch.multinomial(probabilities, 1, generator=self._generator).squeeze(1)
+        return _nucleus(probabilities, self._top_p) if self._top_p < 1.0 else probabilities
+
+
+def _only(logits: torch.Tensor, allowed: list[int]) -> torch.Tensor:
+    closed = torch.ones(logits.shape[-1], dtype=torch.bool, device=logits.device)
+    closed[allowed] = False
+    return logits.masked_fill(closed, float("-inf"))
 
 
 def _nucleus(probabilities: torch.Tensor, top_p: float) -> torch.Tensor:

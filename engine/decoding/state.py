@@ -32,6 +32,7 @@ class Decoding:
     """stop: looks at all emitted text tokens and says whether the text is complete.
 
     draft: tokens believed, but not emitted, to follow the emitted ones: what a deadline may add.
+    num_uncounted_tokens: emitted tokens that spell what stood there before (token healing).
     """
 
     config: ModelConfig
@@ -43,6 +44,7 @@ class Decoding:
     logprobs: list[float] = field(default_factory=list)
     draft: list[int] = field(default_factory=list)
     num_near_ties: int = 0
+    num_uncounted_tokens: int = 0
     finish_reason: FinishReason | None = None
 
     @property
@@ -51,7 +53,7 @@ class Decoding:
 
     @property
     def num_remaining_tokens(self) -> int:
-        return self.params.max_tokens - len(self.tokens)
+        return self.params.max_tokens + self.num_uncounted_tokens - len(self.tokens)
 
     @property
     def is_finished(self) -> bool:
@@ -71,7 +73,7 @@ class Decoding:
             self.logprobs.append(logprob)
             if self.stop(self.tokens):
                 self.finish_reason = "stop"
-            elif len(self.tokens) >= self.params.max_tokens:
+            elif self.num_remaining_tokens <= 0:
                 self.finish_reason = "length"
         return self.is_finished
 

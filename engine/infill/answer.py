@@ -20,7 +20,7 @@ from engine.decoding.sampling import Pick, Sampler
 from engine.decoding.state import Decoding, DecodingParams
 from engine.infill.healing import spell
 from engine.infill.hole import Hole
-from engine.infill.length_search import Row, Window, length_search
+from engine.infill.length_search import Row, Window, length_search, no_fitting_length
 from engine.infill.prompt import Prompt
 from engine.infill.route import Route
 from engine.infill.stopper import Stopper
@@ -33,6 +33,9 @@ from engine.tokenizer import CodeTokenizer
 _CPU_BLOCK_SIZE, _GPU_BLOCK_SIZE = 8, 32
 # quad_spec runs k (k + 1) tokens per forward.
 _CPU_QUAD_BLOCK_SIZE, _GPU_QUAD_BLOCK_SIZE = 4, 16
+# First tokens tried per wanted alternative, as some lead to the same text.
+_MAX_BRANCHES = 2
+_INTERRUPTED = ("cancelled", "deadline")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,56 +75,81 @@ class Answer:
     limits: Limits
 
     def candidates(self, emit: Callable[[int, str], None]) -> list[Candidate]:
-        """n candidates, best first; fewer when the request is interrupted."""
+        """n candidates, best first; fewer when there are not so many different ones or the
+        request is interrupted."""
         if self.route.method == "length_search":
-            return self._search(emit)
+            found = self._search(emit)
+            if found is not None:
+                return found
+        return self._decode_all(emit)
+
+    def _decode_all(self, emit: Callable[[int, str], None]) -> list[Candidate]:
         found: list[Candidate] = []
-        for index in range(self.request.n):
-            candidate = self._decode(index, lambda text, at=index: emit(at, text))  # type: ignore[misc]
+        for branch in range(_MAX_BRANCHES * self.request.n):
+            index = len(found)
+            # The first candidate streams; the others may turn out to say the same.
+            candidate = self._decode(branch, lambda text: emit(0, text), streams=not found)
+            if candidate is None:
+                break
+            if any(candidate.text == other.text for other in found) and self._is_greedy:
+                continue
+            if found:
+                emit(index, candidate.text)
             found.append(candidate)
-            if candidate.finish_reason in ("cancelled", "deadline"):
+            if len(found) == self.request.n or candidate.finish_reason in _INTERRUPTED:
                 break
         return found
 
-    def _decode(self, index: int, emit: Callable[[str], None]) -> Candidate:
+    @property
+    def _is_greedy(self) -> bool:
+        return self.request.temperature == 0.0
+
+    def _decode(
+        self, branch: int, emit: Callable[[str], None], *, streams: bool
+    ) -> Candidate | None:
+        """The candidate that begins with the first token of rank `branch` (greedy), or with the
+        seed of that number; None when there is no such token."""
         stopper = self._stopper()
-        state = self._state(index, stopper)
+        state = self._state(branch, stopper)
+        streams = streams and self.request.stream
         num_sent = 0
 
         def stream() -> None:
             nonlocal num_sent
             self.tools.count_forward()
-            if self.request.stream:
+            if streams:
                 text = stopper.stable_text(state.tokens)
                 if len(text) > num_sent:
                     emit(text[num_sent:])
                     num_sent = len(text)
 
         self.cache.crop(min(self.cache.length, len(self.prompt.context) - 1))
-        self._run(self._steps(state, index), state, stream)
+        self._run(self._steps(state, branch), state, stream)
+        if not state.tokens and not state.is_finished:
+            return None
         candidate = self._finish(state, stopper)
-        if self.request.stream and len(candidate.text) > num_sent:
+        if streams and len(candidate.text) > num_sent:
             emit(candidate.text[num_sent:])
         return candidate
 
-    def _steps(self, state: Decoding, index: int) -> Steps[None]:
+    def _steps(self, state: Decoding, branch: int) -> Steps[None]:
         missing = self.prompt.context[self.cache.length :]
         logits = yield from prefill(missing, self.cache, self.tools.prefill_chunk_tokens)
-        pick = self._first_pick(state, logits, index)
+        pick = self._first_pick(state, logits, branch)
+        if pick is None:
+            return
         seed = yield from spell(state, pick, self.prompt.need, self.tools.tokenizer)
         if not state.is_finished:
             yield from self._mode_steps(state, seed)
 
-    def _first_pick(self, state: Decoding, logits: torch.Tensor, index: int) -> Pick:
+    def _first_pick(self, state: Decoding, logits: torch.Tensor, branch: int) -> Pick | None:
         """The first token: healed when the cursor stands inside one; alternatives branch here."""
-        if self.prompt.need:
-            allowed = self.tools.tokenizer.allowed_first_tokens(self.prompt.need)
-            closed = torch.ones_like(logits, dtype=torch.bool)
-            closed[0, allowed] = False
-            logits = logits.masked_fill(closed, float("-inf"))
-        if index and state.sampler.is_greedy:
-            return state.sampler.pick_nth(logits, index)
-        return state.sampler.pick(logits)
+        need = self.prompt.need
+        if branch and state.sampler.is_greedy:
+            # Shorter tokens would only spell the typed characters in another way.
+            return state.sampler.pick_nth(logits, branch, self._whole_need_tokens())
+        allowed = self.tools.tokenizer.allowed_first_tokens(need) if need else None
+        return state.sampler.pick(logits, allowed)
 
     def _mode_steps(self, state: Decoding, seed: int) -> Steps[None]:
         # The head of the suffix joins the block only where the prompt knows where the hole ends.
@@ -136,8 +164,9 @@ class Answer:
             case _:
                 return linear_spec(state, seed, head)
 
-    def _search(self, emit: Callable[[int, str], None]) -> list[Candidate]:
-        """Length search; its rows are the alternatives."""
+    def _search(self, emit: Callable[[int, str], None]) -> list[Candidate] | None:
+        """Length search; its rows are the alternatives. None when no length fits: the route has
+        then been changed to left-to-right."""
         stopper = self._stopper()
         state = self._state(0, stopper)
         rows: list[Row] = []
@@ -155,8 +184,12 @@ class Answer:
         self._run(steps(), state, self.tools.count_forward)
         if not rows:
             return [self._finish(state, stopper)]
+        if not rows[0].is_plausible:
+            self.route = no_fitting_length(self.route, rows)
+            return None
         found = []
         for index, row in enumerate(rows[: self.request.n]):
+            stopper = self._stopper()
             state = self._state(0, stopper)
             state.emit(row.middle, row.logprobs)
             state.finish_reason = state.finish_reason or "stop"
@@ -224,12 +257,17 @@ class Answer:
             ),
             params=DecodingParams(
                 block_size=request.block_size or self._default_block_size(),
-                max_tokens=request.max_tokens,
+                max_tokens=self._max_tokens(),
                 confidence_threshold=request.confidence_threshold,
                 max_denoising_steps=request.max_denoising_steps,
             ),
             stop=stopper,
         )
+
+    def _max_tokens(self) -> int:
+        """What was asked for, within the positions that the model knows."""
+        room = self.tools.decoder.config.max_positions - len(self.prompt.context)
+        return max(1, min(self.request.max_tokens, room))
 
     def _default_block_size(self) -> int:
         on_gpu = self.tools.decoder.device.type == "cuda"

@@ -58,13 +58,17 @@ def unmet_need(need: bytes, written: bytes) -> bytes:
 
 
 def spell(state: Decoding, pick: Pick, need: bytes, tokenizer: CodeTokenizer) -> Steps[int]:
-    """Emit `pick` and, token by token, whatever of `need` it left; returns the new seed."""
-    state.emit_pick(pick)
-    need = unmet_need(need, tokenizer.token_bytes(pick.tokens[0]))
-    while need and not state.is_finished:
+    """Emit `pick` and, token by token, whatever of `need` it left; returns the new seed.
+
+    Tokens that only spell what the user has typed already do not count against max_tokens.
+    """
+    while True:
+        written = tokenizer.token_bytes(pick.tokens[0])
+        state.num_uncounted_tokens += bool(need) and len(written) <= len(need)
+        state.emit_pick(pick)
+        need = unmet_need(need, written)
+        if not need or state.is_finished:
+            return pick.tokens[0]
         output = yield Forward("ar", row(pick.tokens, state.device), "causal")
         state.cache.commit(pick.tokens)
-        pick = state.sampler.pick_among(output.logits([0]), tokenizer.allowed_first_tokens(need))
-        state.emit_pick(pick)
-        need = unmet_need(need, tokenizer.token_bytes(pick.tokens[0]))
-    return pick.tokens[0]
+        pick = state.sampler.pick(output.logits([0]), tokenizer.allowed_first_tokens(need))

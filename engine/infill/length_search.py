@@ -10,7 +10,7 @@ arXiv 2602.00476) was measured to lose the right length too often: see docs/meas
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -18,11 +18,14 @@ from engine.decoding.blocks import candidates, min_commits_per_step, select_comm
 from engine.decoding.diffusion import DEFAULT_THRESHOLD
 from engine.decoding.forward import Forward, Kind, Steps
 from engine.decoding.state import Decoding
+from engine.infill.route import Route
 
 MAX_WINDOW_TOKENS = 32
 _DEFAULT_STEPS = 8
 # Suffix tokens that are scored behind a candidate; more of them drown the candidate (PILL, 4).
 _NUM_SCORED_SUFFIX_TOKENS = 4
+# Mean log-probability of the suffix head below which no tried length is believed to fit.
+_MIN_SUFFIX_SCORE = -2.5
 
 
 @dataclass(slots=True)
@@ -32,10 +35,16 @@ class Row:
     middle: list[int]
     logprobs: list[float]
     score: float = float("-inf")
+    suffix_score: float = 0.0
 
     @property
     def num_tokens(self) -> int:
         return len(self.middle)
+
+    @property
+    def is_plausible(self) -> bool:
+        """Whether the suffix is at all to be expected behind this middle."""
+        return self.suffix_score > _MIN_SUFFIX_SCORE
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +72,28 @@ def length_search(state: Decoding, window: Window) -> Steps[list[Row]]:
     yield from _rank(state, window, rows)
     distinct: dict[tuple[int, ...], Row] = {}
     for row in sorted(rows, key=lambda row: row.score, reverse=True):
-        distinct.setdefault(tuple(row.middle), row)
+        distinct.setdefault(_up_to_end(row.middle, state), row)
     return list(distinct.values())
+
+
+def no_fitting_length(route: Route, rows: Sequence[Row]) -> Route:
+    """The route to take when none of `rows` fits: left to right, with the stop rules as guard."""
+    longest = max(row.num_tokens for row in rows)
+    return replace(
+        route,
+        name="left_to_right",
+        method="prefix_only",
+        mode="linear_spec",
+        is_verified=True,
+        reason=f"No middle of up to {longest} tokens leads to the text right of the cursor, so the "
+        "text left of it is continued and cut where the suffix begins.",
+    )
+
+
+def _up_to_end(tokens: Sequence[int], state: Decoding) -> tuple[int, ...]:
+    """The tokens before the first end token."""
+    ends = [at for at, token in enumerate(tokens) if token in state.config.eos_token_ids]
+    return tuple(tokens[: ends[0]] if ends else tokens)
 
 
 def _denoise(state: Decoding, window: Window, rows: list[Row]) -> Steps[None]:
@@ -83,7 +112,7 @@ def _denoise(state: Decoding, window: Window, rows: list[Row]) -> Steps[None]:
             logits = output.logits([slot + 1 for slot in slots], of=at)
             if slots[0] == 0:
                 logits = _constrained(logits, 0, window)
-            found = candidates(logits, state.sampler.forbidden)
+            found = candidates(logits, state.sampler.perturbed(logits))
             chosen = select_commits(
                 found.confidence,
                 DEFAULT_THRESHOLD if threshold is None else threshold,
@@ -118,7 +147,8 @@ def _rank(state: Decoding, window: Window, rows: list[Row]) -> Steps[None]:
         row.logprobs = picked[: row.num_tokens, 0].tolist()
         right = picked[row.num_tokens :, 0][:_NUM_SCORED_SUFFIX_TOKENS]
         middle_score = sum(row.logprobs) / row.num_tokens
-        row.score = 0.5 * middle_score + 0.5 * (float(right.mean()) if len(right) else middle_score)
+        row.suffix_score = float(right.mean()) if len(right) else middle_score
+        row.score = 0.5 * middle_score + 0.5 * row.suffix_score
 
 
 def _block_forward(

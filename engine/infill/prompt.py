@@ -85,8 +85,11 @@ class PromptBuilder:
         """Plain text left of the cursor; the cut start keeps it append-only while typing."""
         begin = prefix_start(hole.prefix, self._max_prefix_tokens, self._tokenizer)
         healed = heal(self._tokenizer.encode(hole.prefix[begin:]), self._tokenizer)
-        start = self._tokenizer.bos_ids or self._config.eos_token_ids[:1]
-        context = [*self._tokenizer.bos_ids, *healed.tokens] or list(start)
+        context = [*self._tokenizer.bos_ids, *healed.tokens]
+        if not context:
+            # An empty document: something must be there to predict the first token from.
+            bos = self._config.bos_token_id
+            context = [self._config.eos_token_ids[0] if bos is None else bos]
         tokens = suffix_tokens(hole.suffix, self._max_suffix_tokens, self._tokenizer)
         return Prompt(context, healed.need, tokens)
 

@@ -23,6 +23,8 @@ def prefix_start(prefix: str, max_tokens: int, tokenizer: CodeTokenizer) -> int:
     line_start = _line_start(prefix, start)
     # A line longer than the window is cut inside; text of the rarest characters, a token or more
     # each, fits no stride.
+    if line_start - start > stride:
+        line_start = start
     return next((at for at in (line_start, start) if at < len(prefix)), earliest)
 
 

@@ -187,9 +187,10 @@ class Facts:
     route_reason says why in one sentence. Both are ``none`` when the deadline passed before the
     engine could begin. forwards: model passes after the prefill, whose own
     passes are prefill_forwards; tokens: tokens emitted, end tokens included, over all choices.
-    score: mean log-probability per emitted token under the model's causal pass (None when no
-    token was emitted). num_near_ties: emitted tokens whose two best logits lay within
-    the rounding of the dtype in use, where another batch shape might choose differently.
+    score: mean log-probability per emitted token under the pass that chose it, the causal one in
+    every verified mode (None when no token was emitted). num_near_ties: emitted tokens whose two
+    best logits lay within the rounding of the dtype in use, where another batch shape might choose
+    differently.
     """
 
     mode: str

@@ -11,13 +11,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from engine.models.config_fields import (
+    ConfigError as ConfigError,
+)
+from engine.models.config_fields import (
+    bos,
+    count,
+    number,
+    positive,
+    refuse_unsupported,
+    theta,
+    token_id,
+    token_ids,
+)
+
 Family = Literal["nemotron_labs_diffusion", "qwen2"]
 Alignment = Literal["same_position", "next_position"]
 AdapterScope = Literal["block", "masks"]
-
-
-class ConfigError(Exception):
-    """A config.json that cannot be used; the message is one sentence naming the field."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +85,7 @@ class ModelConfig:
     alignment: Alignment
     adapter_scope: AdapterScope
     fim: FimTokens | None = None
+    bos_token_id: int | None = None
     notes: tuple[str, ...] = field(default=())
     """What the user should know about this checkpoint, e.g. that a vision tower is ignored."""
 
@@ -85,6 +96,14 @@ _QWEN_FIM = FimTokens(prefix=151659, suffix=151661, middle=151660)
 _QWEN_EOS = tuple(range(151643, 151665))
 # First of the 271 vocabulary rows (151665..151935) that no token uses.
 _QWEN_MASK = 151665
+
+
+_DENSE = {
+    "hidden_act": ("silu", None),
+    "attention_bias": (False, None),
+    "mlp_bias": (False, None),
+    "sliding_window": (None,),
+}
 
 
 def read_model_config(path: Path) -> ModelConfig:
@@ -118,62 +137,41 @@ def model_config_from_dict(raw: dict[str, Any]) -> ModelConfig:
     )
 
 
-def _number(raw: dict[str, Any], key: str, default: float | None = None) -> float:
-    value = raw.get(key, default)
-    if value is None:
-        raise ConfigError(f"config.json: {key} is missing.")
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ConfigError(f"config.json: {key} must be a number, not {value!r}.")
-    return float(value)
-
-
-def _count(raw: dict[str, Any], key: str, default: int | None = None) -> int:
-    value = _number(raw, key, default)
-    if value != int(value) or value < 1:
-        raise ConfigError(f"config.json: {key} must be a positive integer, not {raw.get(key)!r}.")
-    return int(value)
-
-
-def _token_ids(value: Any, key: str) -> tuple[int, ...]:
-    ids = value if isinstance(value, list) else [value]
-    if not ids or any(isinstance(i, bool) or not isinstance(i, int) or i < 0 for i in ids):
-        raise ConfigError(f"config.json: {key} must be a token id or a list of them.")
-    return tuple(ids)
-
-
 def _shapes(raw: dict[str, Any]) -> dict[str, Any]:
-    num_heads = _count(raw, "num_attention_heads")
-    num_kv_heads = _count(raw, "num_key_value_heads", num_heads)
-    hidden_size = _count(raw, "hidden_size")
+    num_heads = count(raw, "num_attention_heads")
+    num_kv_heads = count(raw, "num_key_value_heads", num_heads)
+    hidden_size = count(raw, "hidden_size")
     if num_heads % num_kv_heads:
         raise ConfigError(
             f"config.json: num_attention_heads ({num_heads}) must be a multiple of "
             f"num_key_value_heads ({num_kv_heads})."
         )
     # Nemotron's attention width differs from hidden_size, so the quotient is only a fall-back.
-    head_dim = _count(raw, "head_dim", hidden_size // num_heads)
+    head_dim = count(raw, "head_dim", hidden_size // num_heads)
     if head_dim % 2:
         raise ConfigError(f"config.json: head_dim ({head_dim}) must be even for rotary positions.")
     return {
-        "vocab_size": _count(raw, "vocab_size"),
+        "vocab_size": count(raw, "vocab_size"),
         "hidden_size": hidden_size,
-        "num_layers": _count(raw, "num_hidden_layers"),
+        "num_layers": count(raw, "num_hidden_layers"),
         "num_heads": num_heads,
         "num_kv_heads": num_kv_heads,
         "head_dim": head_dim,
-        "intermediate_size": _count(raw, "intermediate_size"),
-        "norm_eps": _number(raw, "rms_norm_eps"),
-        "max_positions": _count(raw, "max_position_embeddings"),
+        "intermediate_size": count(raw, "intermediate_size"),
+        "norm_eps": positive(raw, "rms_norm_eps"),
+        "max_positions": count(raw, "max_position_embeddings"),
     }
 
 
 def _check_ids(config: ModelConfig) -> ModelConfig:
+    if config.mask_token_id in config.eos_token_ids:
+        raise ConfigError(f"config.json: {config.mask_token_id} is both mask and end token.")
     named = {"mask_token_id": (config.mask_token_id,), "eos_token_id": config.eos_token_ids}
     for key, ids in named.items():
-        for token_id in ids:
-            if token_id >= config.vocab_size:
+        for one in ids:
+            if one >= config.vocab_size:
                 raise ConfigError(
-                    f"config.json: {key} {token_id} lies outside the vocabulary "
+                    f"config.json: {key} {one} lies outside the vocabulary "
                     f"of {config.vocab_size} rows."
                 )
     return config
@@ -184,34 +182,36 @@ def _nemotron(raw: dict[str, Any], notes: tuple[str, ...]) -> ModelConfig:
     if not isinstance(rope, dict):
         raise ConfigError("config.json: rope_parameters is missing.")
     # theta may live only inside rope_parameters; a silent default of 10000 would give garbage.
-    theta = _number({**raw, **rope}, "rope_theta")
+    rope_theta = theta({**raw, **rope})
+    refuse_unsupported(raw, {**_DENSE, "tie_word_embeddings": (False, None)})
     rope_type = rope.get("rope_type", rope.get("type", "default"))
     yarn: YarnScaling | None = None
     if rope_type == "yarn":
         yarn = YarnScaling(
-            factor=_number(rope, "factor"),
-            original_max_positions=_count(rope, "original_max_position_embeddings"),
-            beta_fast=_number(rope, "beta_fast", 32.0),
-            beta_slow=_number(rope, "beta_slow", 1.0),
-            mscale=_number(rope, "mscale", 1.0),
-            mscale_all_dim=_number(rope, "mscale_all_dim", 1.0),
+            factor=positive(rope, "factor"),
+            original_max_positions=count(rope, "original_max_position_embeddings"),
+            beta_fast=number(rope, "beta_fast", 32.0),
+            beta_slow=number(rope, "beta_slow", 1.0),
+            mscale=number(rope, "mscale", 1.0),
+            mscale_all_dim=number(rope, "mscale_all_dim", 1.0),
         )
     elif rope_type != "default":
         raise ConfigError(f"config.json: rope_type {rope_type!r} is not known (yarn or default).")
     # The instruct files end a turn with 11, the Base files a text with 2: stop on both.
-    eos = dict.fromkeys((*_token_ids(raw.get("eos_token_id", [11, 2]), "eos_token_id"), 11, 2))
+    eos = dict.fromkeys((*token_ids(raw.get("eos_token_id", [11, 2]), "eos_token_id"), 11, 2))
     return _check_ids(
         ModelConfig(
             family="nemotron_labs_diffusion",
             **_shapes(raw),
-            rope_theta=theta,
+            rope_theta=rope_theta,
             yarn=yarn,
-            query_scale_beta=_number(rope, "llama_4_scaling_beta", 0.0) if yarn else 0.0,
+            query_scale_beta=number(rope, "llama_4_scaling_beta", 0.0) if yarn else 0.0,
             qkv_bias=False,
             tied_head=False,
-            mask_token_id=int(_number(raw, "mask_token_id", 100)),
+            mask_token_id=token_id(raw, "mask_token_id", 100),
+            bos_token_id=bos(raw),
             eos_token_ids=tuple(eos),
-            block_size=_count(raw, "block_size", 32),
+            block_size=count(raw, "block_size", 32),
             alignment="same_position",
             adapter_scope="block",
             notes=notes,
@@ -225,18 +225,19 @@ def _qwen2(raw: dict[str, Any]) -> ModelConfig:
         raise ConfigError("config.json: nemodiff must be an object.")
     rope = raw.get("rope_parameters") or {}
     shapes = _shapes(raw)
+    refuse_unsupported(raw, {"hidden_act": _DENSE["hidden_act"]})
     if raw.get("use_sliding_window"):
         raise ConfigError("config.json: use_sliding_window is not supported.")
     fim_ids = own.get("fim_token_ids")
     fim: FimTokens | None = None
     if isinstance(fim_ids, dict):
         fim = FimTokens(
-            **{key: int(_number(fim_ids, key)) for key in ("prefix", "suffix", "middle")}
+            **{key: int(number(fim_ids, key)) for key in ("prefix", "suffix", "middle")}
         )
     elif fim_ids is None and shapes["vocab_size"] > _QWEN_MASK:
         fim = _QWEN_FIM
     default_eos: list[int] = list(_QWEN_EOS) if shapes["vocab_size"] > _QWEN_MASK else []
-    eos = _token_ids(
+    eos = token_ids(
         own.get("eos_token_ids", default_eos or raw.get("eos_token_id")), "eos_token_id"
     )
     alignment = own.get("alignment", "next_position")
@@ -249,16 +250,15 @@ def _qwen2(raw: dict[str, Any]) -> ModelConfig:
         ModelConfig(
             family="qwen2",
             **shapes,
-            rope_theta=_number({**raw, **rope}, "rope_theta", 10000.0),
+            rope_theta=theta({**raw, **rope}, 10000.0),
             yarn=None,
             query_scale_beta=0.0,
             qkv_bias=True,
             tied_head=bool(raw.get("tie_word_embeddings", False)),
-            mask_token_id=int(
-                _number(own, "mask_token_id", min(_QWEN_MASK, shapes["vocab_size"] - 1))
-            ),
+            mask_token_id=token_id(own, "mask_token_id", min(_QWEN_MASK, shapes["vocab_size"] - 1)),
+            bos_token_id=bos(raw),
             eos_token_ids=eos,
-            block_size=_count(own, "block_size", 8),
+            block_size=count(own, "block_size", 8),
             alignment=alignment,
             adapter_scope=scope,
             fim=fim,

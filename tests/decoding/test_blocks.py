@@ -87,7 +87,7 @@ def test_candidates_never_forbidden_and_calibrated(seed: int, rows: int) -> None
     forbidden[100] = True
     # Even where the mask id would win, it is never the candidate, but keeps its share.
     logits[:, 100] = logits.max() + 1
-    found = blocks.candidates(logits, forbidden)
+    found = blocks.candidates(logits, logits.masked_fill(forbidden, float("-inf")))
     assert 100 not in found.tokens.tolist()
     whole = torch.softmax(logits, dim=-1).gather(1, found.tokens.unsqueeze(1)).squeeze(1)
     torch.testing.assert_close(found.confidence, whole)

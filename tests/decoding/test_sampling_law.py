@@ -25,7 +25,7 @@ MAX_STANDARD_DEVIATIONS = 4.0
 
 
 def exact_law(decoder: Decoder, prompt: list[int], ends: tuple[int, ...]) -> dict[str, float]:
-    """Probabilities of the most likely texts of NUM_TOKENS tokens; the rest together is ``other``."""
+    """Probabilities of the likeliest texts of NUM_TOKENS tokens; all others are ``other``."""
     law: dict[str, float] = {}
 
     def grow(tokens: list[int], probability: float) -> None:
@@ -108,4 +108,27 @@ def test_near_ties_are_counted_not_hidden() -> None:
 
 def test_alternatives_are_the_next_best() -> None:
     logits = torch.tensor([[3.0, 1.0, 2.0, 0.0, -1.0, 9.0]])
-    assert [sampler().pick_nth(logits.clone(), rank).tokens[0] for rank in range(3)] == [0, 2, 1]
+    picks = [sampler().pick_nth(logits.clone(), rank) for rank in range(6)]
+    assert [pick.tokens[0] for pick in picks if pick] == [0, 2, 1, 3, 4]
+    # The forbidden token is no alternative.
+    assert picks[5] is None
+    among = [sampler().pick_nth(logits.clone(), rank, [1, 3]) for rank in range(3)]
+    assert [pick.tokens[0] for pick in among if pick] == [1, 3]
+
+
+def test_restricted_pick_keeps_the_true_probability() -> None:
+    logits = torch.log(torch.tensor([[0.7, 0.2, 0.05, 0.03, 0.02, 1e-9]]))
+    pick = sampler().pick(logits.clone(), [1, 2])
+    assert pick.tokens == [1]
+    assert pick.logprobs[0] == pytest.approx(math.log(0.2), abs=1e-4)
+
+
+def test_perturbed_logits_sample_the_law() -> None:
+    """Gumbel-max at masked positions: same temperature, same nucleus, as everywhere."""
+    logits = torch.log(torch.tensor([[0.5, 0.3, 0.1, 0.06, 0.04, 1e-9]])).repeat(4000, 1)
+    drawn = sampler(temperature=1.0, top_p=0.85).perturbed(logits).argmax(dim=-1)
+    counts = torch.bincount(drawn, minlength=6)
+    assert counts[3:].sum() == 0
+    for token, share in ((0, 0.5 / 0.9), (1, 0.3 / 0.9), (2, 0.1 / 0.9)):
+        assert counts[token] / 4000 == pytest.approx(share, abs=0.03)
+    assert torch.equal(sampler().perturbed(logits).argmax(dim=-1), torch.zeros(4000).long())

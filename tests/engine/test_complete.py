@@ -48,7 +48,8 @@ def test_routes_say_what_and_why(tiny: Engine, fim: Engine, mode: str) -> None:
     filled = ask(fim, "def ", "\n    return 1\n", mode=mode, max_tokens=6)
     assert filled.facts.route == "fim"
     assert filled.facts.mode == ("diffusion" if mode == "auto" else mode)
-    searched = ask(tiny, "def load_maps", "\n    return 1\n", mode=mode, max_tokens=6)
+    hole = next(hole for hole in language.holes(1, 9) if hole.num_middle_tokens < 9)
+    searched = ask(tiny, hole.prefix, hole.suffix, mode=mode, max_tokens=12)
     expected = "fim" if mode in ("auto", "diffusion") else "left_to_right"
     assert searched.facts.route == expected
     for completion in (left, filled, searched):
@@ -91,6 +92,23 @@ def test_trained_model_fills_held_out_holes() -> None:
         forwards += found.facts.forwards
     assert right / len(holes) >= 0.9
     assert forwards < tokens
+
+
+def test_a_hole_that_no_length_fits_is_continued_instead(tiny: Engine) -> None:
+    text = document(6)
+    found = ask(tiny, text[:60], "\n%%% nothing of this language ((( %%%\n", max_tokens=24)
+    assert (found.facts.route, found.facts.mode) == ("left_to_right", "linear_spec")
+    assert "No middle of up to" in found.facts.route_reason
+    assert text[60:].startswith(found.choices[0].text.partition("\n")[0])
+
+
+def test_length_search_samples_at_temperature(tiny: Engine) -> None:
+    hole = next(hole for hole in language.holes(1, 30) if hole.num_middle_tokens > 6)
+    texts = {
+        ask(tiny, hole.prefix, hole.suffix, temperature=1.9, seed=seed).choices[0].text
+        for seed in range(8)
+    }
+    assert len(texts) > 1
 
 
 def test_trained_diffusion_continues_with_fewer_forwards_than_tokens(tiny: Engine) -> None:
@@ -333,6 +351,29 @@ def test_step_budget_bounds_the_forwards(tiny: Engine) -> None:
     # One step and one causal pass per block of 15 new tokens.
     assert few.facts.forwards <= 6
     assert many.facts.forwards > few.facts.forwards
+
+
+def test_alternatives_inside_a_word_keep_it_and_differ(tiny: Engine) -> None:
+    """Other splits of the typed characters are no alternatives; too few are given as they are."""
+    hole = next(h for h in language.holes(4, 200) if h.cut == "word" and not h.by_suffix)
+    found = ask(tiny, hole.prefix, n=8, max_tokens=6, mode="ar", stop_rules=False)
+    texts = [choice.text for choice in found.choices]
+    assert 1 <= len(set(texts)) == len(texts)
+    assert found.facts.score is not None
+
+
+def test_stop_strings_see_line_ends_as_they_are_written(tiny: Engine) -> None:
+    text = document(2)[:60].replace("\n", "\r\n")
+    found = ask(tiny, text, max_tokens=40, stop=("\r\n",), stop_rules=False)
+    assert "\n" not in found.choices[0].text
+    assert found.choices[0].finish_reason == "stop"
+
+
+def test_max_tokens_counts_new_text_only(tiny: Engine) -> None:
+    """Characters that healing spells again are not charged to the request."""
+    hole = next(h for h in language.holes(4, 200) if h.cut == "word" and not h.by_suffix)
+    found = ask(tiny, hole.prefix, mode="ar", max_tokens=1, stop_rules=False)
+    assert found.choices[0].text
 
 
 def test_stop_strings_and_max_tokens(tiny: Engine) -> None:
