@@ -83,6 +83,7 @@ class Engine:
             self.decoder,
             tokenizer,
             _forbidden_ids(self.decoder, tokenizer),
+            tokenizer.newline_tokens(),
             config.prefill_chunk_tokens or _PREFILL_CHUNK_TOKENS[choice.device.type],
             self.count_forward,
         )

@@ -77,6 +77,10 @@ class CodeTokenizer:
         """Text of `ids`; an unfinished character at the end is left out, never shown in halves."""
         return complete_text(self.decode_bytes(ids))
 
+    def newline_tokens(self) -> frozenset[int]:
+        """Ids whose text holds a line end."""
+        return frozenset(i for i, piece in self._bytes.items() if b"\n" in piece)
+
     def starts_longer_token(self, head: bytes) -> bool:
         """Whether some token begins with `head` and goes on after it."""
         at = bisect_left(self._keys, head + b"\x00")

@@ -18,6 +18,9 @@ class Pick(NamedTuple):
     near_ties: list[bool]
 
 
+# Below this the law is the argmax, and dividing logits by it would overflow.
+MIN_TEMPERATURE = 1e-4
+
 # fp32 sums of other lengths differ by about this much; in lower precision the rounding of the
 # logits themselves decides.
 _FP32_TIE = 1e-4
@@ -46,7 +49,7 @@ class Sampler:
 
     @property
     def is_greedy(self) -> bool:
-        return self.temperature == 0.0
+        return self.temperature < MIN_TEMPERATURE
 
     def forbid(self, logits: torch.Tensor) -> torch.Tensor:
         """(N, V) -> (N, V) with forbidden ids at -inf, in place."""

@@ -16,7 +16,7 @@ from engine.decoding.forward import Steps, prefill
 from engine.decoding.linear_spec import linear_spec
 from engine.decoding.loop import Interrupted, Limits, Meter, run_steps
 from engine.decoding.quad_spec import quad_spec
-from engine.decoding.sampling import Pick, Sampler
+from engine.decoding.sampling import MIN_TEMPERATURE, Pick, Sampler
 from engine.decoding.state import Decoding, DecodingParams
 from engine.infill.healing import spell
 from engine.infill.hole import Hole
@@ -52,11 +52,13 @@ class Candidate:
 @dataclass(frozen=True, slots=True)
 class Tools:
     """What every request of one engine works with. forbidden: bool (vocab_size,), ids that may
-    never be chosen; count_forward is called after each forward."""
+    never be chosen; newline_tokens: ids that write a line end; count_forward is called after each
+    forward."""
 
     decoder: Decoder
     tokenizer: CodeTokenizer
     forbidden: torch.Tensor
+    newline_tokens: frozenset[int]
     prefill_chunk_tokens: int
     count_forward: Callable[[], None]
 
@@ -91,7 +93,8 @@ class Answer:
             candidate = self._decode(branch, lambda text: emit(0, text), streams=not found)
             if candidate is None:
                 break
-            if any(candidate.text == other.text for other in found) and self._is_greedy:
+            # Sampling owes n independent draws; greedy alternatives must differ.
+            if self._is_greedy and any(candidate.text == other.text for other in found):
                 continue
             if found:
                 emit(index, candidate.text)
@@ -102,7 +105,7 @@ class Answer:
 
     @property
     def _is_greedy(self) -> bool:
-        return self.request.temperature == 0.0
+        return self.request.temperature < MIN_TEMPERATURE
 
     def _decode(
         self, branch: int, emit: Callable[[str], None], *, streams: bool
@@ -177,7 +180,8 @@ class Answer:
                 missing = context[self.cache.length :]
                 yield from prefill(missing, self.cache, self.tools.prefill_chunk_tokens)
             allowed = self._whole_need_tokens()
-            window = Window(last, self.prompt.suffix_head, allowed)
+            newline = self.tools.newline_tokens if self._wants_one_line else frozenset()
+            window = Window(last, self.prompt.suffix_head, allowed, newline)
             rows.extend((yield from length_search(state, window)))
 
         self.cache.crop(min(self.cache.length, len(self.prompt.context) - 1))
@@ -196,6 +200,10 @@ class Answer:
             found.append(self._finish(state, stopper))
             emit(index, found[-1].text)
         return found
+
+    @property
+    def _wants_one_line(self) -> bool:
+        return self.hole.is_inside_line and not self.hole.starts_line and self.request.stop_rules
 
     def _whole_need_tokens(self) -> list[int] | None:
         """Ids that spell all that must be healed, for a slot that can hold one token only."""

@@ -26,6 +26,7 @@ _DEFAULT_STEPS = 8
 _NUM_SCORED_SUFFIX_TOKENS = 4
 # Mean log-probability of the suffix head below which no tried length is believed to fit.
 _MIN_SUFFIX_SCORE = -2.5
+_LINE_END_PENALTY = 0.5
 
 
 @dataclass(slots=True)
@@ -51,12 +52,14 @@ class Row:
 class Window:
     """What all rows share. last: the token before the hole, not in the cache, visible in the block.
 
-    allowed_first: ids with which the middle may begin (token healing); None = any.
+    allowed_first: ids with which the middle may begin (token healing); None = any. line_ends: ids
+    that a middle should do without, because the hole lies inside a line (empty = none).
     """
 
     last: int
     suffix_head: list[int]
     allowed_first: list[int] | None
+    line_ends: frozenset[int] = frozenset()
 
     @property
     def max_middle_tokens(self) -> int:
@@ -147,8 +150,10 @@ def _rank(state: Decoding, window: Window, rows: list[Row]) -> Steps[None]:
         row.logprobs = picked[: row.num_tokens, 0].tolist()
         right = picked[row.num_tokens :, 0][:_NUM_SCORED_SUFFIX_TOKENS]
         middle_score = sum(row.logprobs) / row.num_tokens
+        # Inside a line one line is expected: several must be a good deal more likely.
+        penalty = _LINE_END_PENALTY * (not window.line_ends.isdisjoint(row.middle))
         row.suffix_score = float(right.mean()) if len(right) else middle_score
-        row.score = 0.5 * middle_score + 0.5 * row.suffix_score
+        row.score = 0.5 * middle_score + 0.5 * row.suffix_score - penalty
 
 
 def _block_forward(

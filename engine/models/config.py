@@ -114,6 +114,8 @@ def read_model_config(path: Path) -> ModelConfig:
         raise ConfigError(f"{path} does not exist: this is not a checkpoint folder.") from None
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ConfigError(f"{path} is not valid JSON ({error}).") from None
+    except RecursionError:
+        raise ConfigError(f"{path} is not a usable config: it is nested too deeply.") from None
     if not isinstance(raw, dict):
         raise ConfigError(f"{path} must hold a JSON object.")
     return model_config_from_dict(raw)
@@ -122,11 +124,17 @@ def read_model_config(path: Path) -> ModelConfig:
 def model_config_from_dict(raw: dict[str, Any]) -> ModelConfig:
     """ModelConfig of a parsed ``config.json``. Raises ConfigError with one sentence."""
     model_type = raw.get("model_type")
+    if raw.get("quantization_config"):
+        raise ConfigError(
+            "config.json: quantization_config is not supported; use the unquantised checkpoint."
+        )
     if model_type == "nemotron_labs_diffusion":
         return _nemotron(raw, notes=())
     if model_type == "nemotron_labs_diffusion_vlm":
-        text = raw.get("text_config", raw)
-        merged = {**raw, **text} if isinstance(text, dict) else raw
+        text = raw.get("text_config", {})
+        if not isinstance(text, dict):
+            raise ConfigError("config.json: text_config must be an object.")
+        merged = {**raw, **text}
         note = "The vision tower of this checkpoint is ignored: only its text side is loaded."
         return _nemotron(merged, notes=(note,))
     if model_type == "qwen2":

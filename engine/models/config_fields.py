@@ -1,4 +1,4 @@
-"""Single fields of a ``config.json``: read, checked, and refused with one sentence naming them.
+"""Single fields of a config.json: read, checked, and refused with one sentence naming them.
 
 Used by `engine.models.config` alone.
 """

@@ -18,6 +18,7 @@ from engine.models.linear import Linear, LowRank, packing_problem
 from engine.models.rotary import RotaryTable
 from engine.weights.adapters import LoraAdapter, read_adapter
 from engine.weights.checkpoint import open_checkpoint
+from engine.weights.errors import WeightsError
 
 Report = Callable[[str, float | None], None]
 
@@ -65,6 +66,7 @@ def load_model(
             notes.append(f"Draft adapter of rank {draft.rank} is loaded.")
         else:
             notes.append("No draft adapter: drafts come from the base model's own next token.")
+        _check_finite(decoder, folder)
     if causal is not None:
         notes.append(f"Causal adapter of rank {causal.rank} is merged into the base.")
     return LoadedModel(
@@ -73,6 +75,16 @@ def load_model(
         str(draft_folder) if draft_folder else None,
         str(causal_folder) if causal_folder else None,
     )
+
+
+def _check_finite(decoder: Decoder, folder: Path) -> None:
+    """One causal pass, adapter on, over a few tokens. Raises WeightsError when numbers overflow."""
+    ids = torch.tensor([[1, decoder.config.mask_token_id, 0]], device=decoder.device)
+    hidden = decoder.forward(ids, decoder.new_cache(), visible=None, draft_adapter=True)
+    if not bool(torch.isfinite(decoder.logits(hidden)).all()):
+        raise WeightsError(
+            f"The weights in {folder} do not give finite numbers; get them again from their source."
+        )
 
 
 def _find_adapter(folder: Path, asked: Path | None, names: tuple[str, ...]) -> Path | None:

@@ -123,6 +123,12 @@ def test_restricted_pick_keeps_the_true_probability() -> None:
     assert pick.logprobs[0] == pytest.approx(math.log(0.2), abs=1e-4)
 
 
+def test_the_smallest_temperature_is_greedy() -> None:
+    logits = torch.tensor([[3.0, 1.0, 2.0, 0.0, -1.0, 9.0]])
+    assert sampler(temperature=5e-324).pick(logits.clone()).tokens == [0]
+    assert int(sampler(temperature=5e-324).perturbed(logits).argmax()) == 0
+
+
 def test_perturbed_logits_sample_the_law() -> None:
     """Gumbel-max at masked positions: same temperature, same nucleus, as everywhere."""
     logits = torch.log(torch.tensor([[0.5, 0.3, 0.1, 0.06, 0.04, 1e-9]])).repeat(4000, 1)

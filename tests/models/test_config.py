@@ -53,6 +53,8 @@ def changed(raw: dict[str, Any], **changes: Any) -> dict[str, Any]:
         ({"attention_bias": True}, "attention_bias"),
         ({"sliding_window": 16}, "sliding_window"),
         ({"tie_word_embeddings": True}, "tie_word_embeddings"),
+        ({"quantization_config": {"quant_method": "fp8"}}, "quantization_config"),
+        ({"model_type": "nemotron_labs_diffusion_vlm", "text_config": [1]}, "text_config"),
     ],
 )
 def test_refused_nemotron_configs(changes: dict[str, Any], named: str) -> None:
@@ -62,7 +64,13 @@ def test_refused_nemotron_configs(changes: dict[str, Any], named: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "named"), [("{", "valid JSON"), ("[]", "JSON object"), ("\xff", "valid JSON")]
+    ("content", "named"),
+    [
+        ("{", "valid JSON"),
+        ("[]", "JSON object"),
+        ("\xff", "valid JSON"),
+        ("[" * 100_000, "nested too deeply"),
+    ],
 )
 def test_unreadable_configs(tmp_path: Path, content: str, named: str) -> None:
     path = tmp_path / "config.json"

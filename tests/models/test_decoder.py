@@ -251,6 +251,20 @@ def test_packing_falls_back_when_the_self_check_fails(
     )
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_without_finite_numbers_are_refused(tmp_path: Path, value: float) -> None:
+    from safetensors.torch import save_file
+
+    from engine.weights.errors import WeightsError
+
+    folder = checkpoints.write_qwen(tmp_path)
+    tensors = checkpoints.qwen_tensors()
+    tensors["model.layers.1.mlp.up_proj.weight"][3, 4] = value
+    save_file(tensors, folder / "model.safetensors")
+    with pytest.raises(WeightsError, match="finite"):
+        checkpoints.load(folder)
+
+
 def test_causal_adapter_is_merged_into_every_mode(tmp_path: Path) -> None:
     plain = checkpoints.load(checkpoints.write_qwen(tmp_path / "plain"))
     folder = checkpoints.write_qwen(tmp_path / "merged")
