@@ -1,0 +1,57 @@
+# make demo   set everything up in .venv, pull the default model, complete a hole in a real file
+# make test   set everything up in .venv, lint, type-check, run every test
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Two test workers with one torch thread each: tests share the cores with nothing else.
+PYTEST_WORKERS ?= 2
+TORCH := 2.13.0
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: setup demo test lint format clean
+
+demo: setup
+	$(BIN)/nemodiff models pull
+	$(BIN)/nemodiff complete docs/examples/inventory.py --line 26 --column 8
+
+test: $(VENV)/dev lint
+	$(BIN)/nemodiff models pull || echo "The default model is not available: its tests will be skipped."
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal
+
+lint: $(VENV)/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+setup: $(VENV)/base
+
+# torch comes first and by itself: left to the resolver, a machine without a GPU would download
+# gigabytes of CUDA packages. The +cpu build is taken from wherever pip finds one; where it finds
+# none, uv knows the publisher's index of CPU builds.
+$(VENV)/torch:
+	$(PYTHON) -m venv $(VENV)
+	if command -v nvidia-smi >/dev/null 2>&1; then \
+		$(BIN)/pip install -q -c constraints.txt torch==$(TORCH); \
+	else \
+		$(BIN)/pip install -q -c constraints.txt torch==$(TORCH)+cpu \
+		|| { $(BIN)/pip install -q uv && $(BIN)/uv pip install -q --python $(BIN)/python \
+			-c constraints.txt --torch-backend cpu torch==$(TORCH); }; \
+	fi
+	touch $@
+
+$(VENV)/base: $(VENV)/torch pyproject.toml constraints.txt
+	$(BIN)/pip install -q -c constraints.txt -e .
+	touch $@
+
+$(VENV)/dev: $(VENV)/base
+	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
