@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from engine.cli.source_file import SourceHole, find_hole, read_source, with_newline
+from engine.cli.target import existing_address, matching_name
 from engine.config import DEFAULT_MODEL, EngineConfig
 from engine.errors import EngineError
 from engine.messages.completion import MODES, Choice, Completion, CompletionRequest, FieldError
@@ -148,7 +149,7 @@ def _answer(args: argparse.Namespace, request: CompletionRequest) -> Completion:
     if args.engine_socket is not None:
         return _ask(EngineAddress.parse(args.engine_socket), request, is_named=True)
     try:
-        return _ask(EngineAddress.default(), request, is_named=False)
+        return _ask(existing_address(None), request, is_named=False)
     except NoEngineError:
         return _complete_in_process(request)
     except AddressError as error:
@@ -163,6 +164,8 @@ def _ask(address: Any, request: CompletionRequest, *, is_named: bool) -> Complet
     with EngineClient(address) as client:
         health = client.health()
         names = [str(name) for name in health.get("model_names", [])]
+        if request.model is not None:
+            request = replace(request, model=matching_name(request.model, names) or request.model)
         if request.model is not None and request.model not in names:
             if not is_named:
                 raise NoEngineError(f"The engine at {address} has another model.")
@@ -182,7 +185,9 @@ def _complete_in_process(request: CompletionRequest) -> Completion:
         report("Importing torch", None)
         from engine.engine import Engine
 
-        engine = Engine.load(EngineConfig(model=request.model or DEFAULT_MODEL), report)
+        engine = Engine.load(
+            EngineConfig(model=DEFAULT_MODEL if request.model is None else request.model), report
+        )
         report("Completing", None)
         return engine.complete(
             request,

@@ -162,7 +162,10 @@ def _check_cache() -> Finding:
 
 def _check_model(name: str) -> Finding:
     from engine.weights import store
+    from engine.weights.catalog import catalog_entry
 
+    if not name.strip():
+        catalog_entry(name)  # refuses it and tells the names
     if Path(name).exists():
         return Finding("model", "OK", f"{name} is a local file or folder")
     model = store.find(name)

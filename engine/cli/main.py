@@ -15,6 +15,7 @@ import sys
 from collections.abc import Sequence
 
 from engine import __version__
+from engine.errors import EngineError
 
 # Each module has add_parser(commands), which registers the parser and its run(args) -> exit code.
 _COMMANDS = {
@@ -38,8 +39,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     # Spinning OpenMP workers take a core from the editor. Must be set before torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    _fill_closed_streams()
     try:
+        if sys.stdout is None:
+            raise EngineError("Standard output is closed; send it to a file or to /dev/null.")
         if arguments[:1] == ["lsp"]:
+            if sys.stdin is None:
+                raise EngineError("Standard input is closed; an editor speaks through it.")
             return _run_language_server(arguments[1:])
         args = _parser(arguments).parse_args(arguments)
         code: int = args.run(args)
@@ -59,6 +65,24 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         _tell(_sentence(error))
         return EXIT_FAILURE
+
+
+def _fill_closed_streams() -> None:
+    """Point each of the descriptors 0, 1 and 2 that is closed at nothing.
+
+    Otherwise the next file or socket that is opened gets its number, and prints go there. Python's
+    own object of such a stream stays None, by which a command knows, but for stderr.
+    """
+    if None not in (sys.stdin, sys.stdout, sys.stderr):
+        return
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # The lowest free number is taken, which is this one.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)
 
 
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
@@ -105,6 +129,8 @@ def _sentence(error: Exception) -> str:
         name = f": {error.filename}" if error.filename else ""
         return f"{error.strerror}{name}."
     first_line = (str(error).splitlines() or [""])[0]
+    if isinstance(error, ValueError) and "null byte" in first_line:
+        return "A path or name on the command line holds a NUL character; write it without one."
     return (
         f"nemodiff failed by a fault of its own ({type(error).__name__}: {first_line}); "
         f"set {_TRACEBACK_VARIABLE}=1 to see where."

@@ -110,27 +110,42 @@ def _list() -> None:
         model = installed.pop(entry.name, None)
         size = _size(model.num_bytes) if model else f"{_size(entry.num_bytes)} to download"
         path = str(model.folder) if model else "-"
-        rows.append((entry.name, size, entry.licence, "yes" if model else "no", path))
+        rows.append((entry.name, size, entry.licence, _state(model), path))
     for model in installed.values():
         licence = str(model.source.get("licence", "unknown"))
-        rows.append((model.name, _size(model.num_bytes), licence, "yes", str(model.folder)))
+        rows.append((model.name, _size(model.num_bytes), licence, _state(model), str(model.folder)))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
         print("  ".join([*cells, row[4]]))
 
 
+def _state(model: store.InstalledModel | None) -> str:
+    if model is None:
+        return "no"
+    # By size only: hashing gigabytes is what `verify` is for.
+    return "yes" if store.is_whole(model) else "damaged"
+
+
 def _verify(name: str | None) -> None:
     models = store.list_installed()
+    unusable = store.list_unusable()
     if name is not None:
         models = [model for model in models if model.name == name]
-    if not models:
+        unusable = [folder for folder in unusable if folder.name == name]
+    if not models and not unusable:
         missing = "No model is installed" if name is None else f"Model {name!r} is not installed"
         raise WeightsError(f"{missing}; `nemodiff models pull` gets the default one.")
     for model in models:
         with progress_on_stderr() as report:
             store.verify(model, report)
         print(f"{model.name}: {len(model.files)} files are as they were written")
+    if unusable:
+        folder = unusable[0]
+        raise WeightsError(
+            f"{folder} is damaged or of another version: its {store.IMPORT_FILE} cannot be used; "
+            f"run `nemodiff models remove {folder.name}` and pull it again."
+        )
 
 
 def _size(num_bytes: int) -> str:

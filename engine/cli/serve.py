@@ -1,17 +1,16 @@
-"""`nemodiff engine serve|start|stop|status|logs`: run the resident engine and look after it.
+"""`nemodiff engine`: its flags, and `serve`, which is the resident engine itself.
 
-Registered by `main.py`. The top level imports nothing heavy; `serve` imports torch on its thread.
+Registered by `main.py`; start, stop, status and logs are in `resident.py`. The top level imports
+nothing heavy; `serve` imports torch on its thread.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from collections import deque
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from engine.config import EngineConfig
 
@@ -34,6 +33,9 @@ def add_parser(commands: Commands[argparse.ArgumentParser]) -> None:
 
     start = actions.add_parser("start", help="start an engine in the background, if none runs")
     _add_address(start)
+    start.add_argument(
+        "--no-wait", action="store_true", help="do not wait until the model is loaded"
+    )
     _add_engine_flags(start)
     start.set_defaults(run=_start)
 
@@ -85,8 +87,8 @@ def _add_engine_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("model")
     group.add_argument(
         "--model",
-        default=default.model,
-        help="name of `nemodiff models list`, folder, .gguf file or hub id (default: %(default)s)",
+        help="name of `nemodiff models list`, folder, .gguf file or hub id "
+        f"(default: {default.model})",
     )
     group.add_argument("--device", default=default.device, help="auto, cpu, cuda or cuda:N")
     group.add_argument("--dtype", default=default.dtype, choices=("auto", "float32", "bfloat16"))
@@ -117,21 +119,24 @@ def _add_engine_flags(parser: argparse.ArgumentParser) -> None:
 
 def engine_config(args: argparse.Namespace) -> EngineConfig:
     """The EngineConfig that the flags ask for."""
-    return EngineConfig(**{field.name: getattr(args, field.name) for field in fields(EngineConfig)})
+    values = {field.name: getattr(args, field.name) for field in fields(EngineConfig)}
+    if args.model is None:
+        values["model"] = EngineConfig().model
+    return EngineConfig(**values)
 
 
 def engine_arguments(args: argparse.Namespace) -> list[str]:
     """The flags again, for an engine started in another process; only those that differ."""
-    default = EngineConfig()
+    config, default = engine_config(args), EngineConfig()
     flags = {"num_threads": "--threads", "draft_adapter": "--adapter"}
     arguments: list[str] = []
     for field in fields(EngineConfig):
-        value = getattr(args, field.name)
+        value = getattr(config, field.name)
         if value == getattr(default, field.name):
             continue
-        arguments.append(flags.get(field.name, "--" + field.name.replace("_", "-")))
-        if value is not True:
-            arguments.append(str(value))
+        flag = flags.get(field.name, "--" + field.name.replace("_", "-"))
+        # Joined, because a value may begin with a dash.
+        arguments.append(flag if value is True else f"{flag}={value}")
     return arguments
 
 
@@ -163,98 +168,36 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _address(args: argparse.Namespace) -> EngineAddress:
-    from engine.messages.address import EngineAddress
+    from engine.cli.target import existing_address
 
-    return EngineAddress.default() if args.socket is None else EngineAddress.parse(args.socket)
+    return existing_address(args.socket)
 
 
 def _start(args: argparse.Namespace) -> int:
-    from engine.messages.launch import ensure_engine, is_running
+    from engine.cli.resident import start
+    from engine.messages.address import EngineAddress
 
-    address = _address(args)
-    if is_running(address):
-        print(f"An engine already runs on {address}.")
-        return 0
-    ensure_engine(address, arguments=engine_arguments(args))
-    print(f"An engine runs on {address}; `nemodiff engine status` tells when its model is loaded.")
-    return 0
+    address = EngineAddress.default() if args.socket is None else EngineAddress.parse(args.socket)
+    arguments = engine_arguments(args)
+    return start(address, model=args.model, arguments=arguments, wait=not args.no_wait)
 
 
 def _stop(args: argparse.Namespace) -> int:
-    from engine.messages.launch import stop_engine
+    from engine.cli.resident import stop
 
-    address = _address(args)
-    print(
-        f"Stopped the engine on {address}."
-        if stop_engine(address)
-        else f"No engine runs on {address}."
-    )
-    return 0
+    return stop(_address(args))
 
 
 def _status(args: argparse.Namespace) -> int:
-    from engine.messages.client import EngineClient, NoEngineError
+    from engine.cli.resident import status
 
-    address = _address(args)
-    try:
-        with EngineClient(address) as client:
-            health = client.health()
-    except NoEngineError:
-        health = None
-    if args.json:
-        print(json.dumps(health or {"state": "none", **_local_choice()}))
-    elif health is None:
-        print(f"No engine runs on {address}; `nemodiff engine start` starts one.")
-        print("On this machine it would use:")
-        _print_facts(_local_choice())
-    else:
-        _print_health(address, health)
-    return 0
-
-
-def _local_choice() -> dict[str, Any]:
-    """What this machine would run on; imports torch."""
-    from engine.device import choose_device
-
-    choice = choose_device("auto", "auto", None)
-    return {
-        "device": str(choice.device),
-        "dtype": str(choice.dtype).removeprefix("torch."),
-        "num_threads": choice.num_threads,
-        "reasons": list(choice.reasons),
-    }
-
-
-def _print_health(address: EngineAddress, health: dict[str, Any]) -> None:
-    state = health["state"]
-    if state == "loading":
-        fraction = health["fraction"]
-        state += f": {health['phase']}" + ("" if fraction is None else f" ({fraction:.0%})")
-    print(f"An engine runs on {address}.")
-    _print_facts({"state": state, "version": health["version"], "pid": health["pid"]})
-    _print_facts(health["engine"])
-
-
-def _print_facts(facts: dict[str, Any]) -> None:
-    for name, value in facts.items():
-        values = value if isinstance(value, list) else [value]
-        for number, item in enumerate(values):
-            print(f"  {name.replace('_', ' ') if number == 0 else '':<20} {item}")
+    return status(_address(args), as_json=args.json)
 
 
 def _logs(args: argparse.Namespace) -> int:
-    from engine.errors import EngineError
-    from engine.messages.launch import default_log_path
+    from engine.cli.resident import logs
 
-    path = default_log_path(_address(args))
-    try:
-        with path.open(encoding="utf-8", errors="replace") as log:
-            sys.stdout.writelines(deque(log, maxlen=args.lines))
-    except FileNotFoundError:
-        raise EngineError(
-            f"There is no log at {path}: no engine was started in the background."
-        ) from None
-    return 0
+    return logs(_address(args), args.lines)
 
 
 def _positive(text: str) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import stat
 import sys
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -16,6 +17,8 @@ from engine.errors import EngineError
 
 MAX_TEXT_BYTES = 4 * 2**20
 STDIN = "-"
+# Descriptors that this process was given: reading them is what was asked for, whatever they are.
+_OWN_STDIN, _OWN_DESCRIPTORS = "/dev/stdin", "/dev/fd/"
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
@@ -34,13 +37,17 @@ class SourceHole:
 def read_source(name: str) -> str:
     """The text of file `name` (``-``: standard input), line ends and all.
 
-    Raises EngineError when it is missing, unreadable, too large or not UTF-8 text.
+    Raises EngineError when it is missing, unreadable, not a regular file, too large or not UTF-8
+    text.
     """
     shown = shown_name(name)
+    if name in (STDIN, _OWN_STDIN) and sys.stdin is None:
+        raise EngineError("Standard input is closed; name a file, or pipe the text in.")
     try:
         if name == STDIN:
             data = _read(sys.stdin.buffer)
         else:
+            _check_regular(name, shown)
             with open(name, "rb") as file:
                 data = _read(file)
     except FileNotFoundError:
@@ -50,6 +57,8 @@ def read_source(name: str) -> str:
     except OSError as error:
         reason = error.strerror or os.strerror(error.errno or errno.EIO)
         raise EngineError(f"{shown} cannot be read ({reason}).") from None
+    except ValueError:
+        raise EngineError(f"{name!r} cannot be read (a name cannot hold a NUL).") from None
     if len(data) > MAX_TEXT_BYTES:
         limit = MAX_TEXT_BYTES // 2**20
         raise EngineError(f"{shown} holds more than {limit} MiB, the most that is accepted.")
@@ -83,6 +92,15 @@ def find_hole(text: str, line: int, column: int, name: str) -> SourceHole:
 def with_newline(text: str, newline: str) -> str:
     """`text` with every line end turned into `newline`."""
     return _LINE_END.sub(newline, text)
+
+
+def _check_regular(name: str, shown: str) -> None:
+    """Refuse what opening or reading might wait on for ever: pipes, devices, sockets."""
+    if name == _OWN_STDIN or name.startswith(_OWN_DESCRIPTORS):
+        return
+    mode = os.stat(name).st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise EngineError(f"{shown} is not a regular file; copy its text into one, or pipe it in.")
 
 
 def _read(file: BinaryIO) -> bytes:

@@ -45,8 +45,10 @@ def ensure_engine(
     log_path: Path | None = None,
     command: Sequence[str] = _SERVE_COMMAND,
     timeout_s: float = START_TIMEOUT_S,
-) -> None:
+) -> int | None:
     """Return once an engine listens on `address`; its model may still be loading.
+
+    The result is the process id of an engine that was started here, None for one that ran already.
 
     arguments: flags of `nemodiff engine serve` for an engine that must be started; a running one
     is joined as it is. command: the program that serves, to which ``--socket PATH`` and
@@ -54,16 +56,17 @@ def ensure_engine(
     what the started process wrote to its log.
     """
     if is_running(address):
-        return
+        return None
     path = _socket_of(address)
     ensure_private_folder(path.parent)
     log_path = log_path or default_log_path(address)
     try:
         # Held until the new engine listens: every other caller finds it when its turn comes.
         with FileLock(f"{path}.start.lock", timeout=timeout_s, mode=0o600):
-            if not is_running(address):
-                full_command = [*command, "--socket", str(path), *arguments]
-                _start(address, full_command, log_path, timeout_s)
+            if is_running(address):
+                return None
+            full_command = [*command, "--socket", str(path), *arguments]
+            return _start(address, full_command, log_path, timeout_s)
     except Timeout:
         raise EngineUnavailable(
             f"Another program has been starting the engine for {timeout_s:.0f} s; see {log_path}."
@@ -148,8 +151,10 @@ def _socket_of(address: EngineAddress) -> Path:
     return address.socket
 
 
-def _start(address: EngineAddress, command: list[str], log_path: Path, timeout_s: float) -> None:
-    """Run `command` detached and wait until it tells on its stdout that it listens."""
+def _start(
+    address: EngineAddress, command: list[str], log_path: Path, timeout_s: float
+) -> int | None:
+    """Run `command` detached and wait until it tells on its stdout that it listens; its pid."""
     with _open_log(log_path) as log:
         offset = log.tell()
         try:
@@ -170,14 +175,18 @@ def _start(address: EngineAddress, command: list[str], log_path: Path, timeout_s
     if is_listening:
         # Somebody must collect its exit status, or it stays a zombie while this process lives.
         threading.Thread(target=process.wait, name="engine-reaper", daemon=True).start()
-        return
+        return process.pid
     if not ready:
         process.kill()
     process.wait()
     # Somebody else may have started one by hand in the meantime.
     if is_running(address):
-        return
-    why = last_line(log_path, offset) if ready else f"it did not listen within {timeout_s:.0f} s"
+        return None
+    why = (
+        last_line(log_path, offset).removeprefix("nemodiff: ")
+        if ready
+        else f"it did not listen within {timeout_s:.0f} s"
+    )
     raise EngineUnavailable(
         f"The engine did not start: {why or f'exit code {process.returncode}'}"
         f" (its log is {log_path})"
@@ -229,6 +238,20 @@ def _terminate(pid: int, timeout_s: float) -> bool:
         finally:
             os.close(descriptor)
     os.kill(pid, signal.SIGTERM)
+    return wait_for_end(pid, timeout_s)
+
+
+def wait_for_end(pid: int, timeout_s: float) -> bool:
+    """Wait until process `pid` has ended; False when it still runs. Raises PermissionError."""
+    if sys.platform == "linux":
+        try:
+            descriptor = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return True
+        try:
+            return _becomes_readable(descriptor, timeout_s)
+        finally:
+            os.close(descriptor)
     give_up_s = time.monotonic() + timeout_s
     while time.monotonic() < give_up_s:
         try:

@@ -36,7 +36,7 @@ class CompletionEngine(Protocol):
     """A loaded model as this thread sees it; every method is called on the engine thread only."""
 
     num_forwards: int
-    """Grows by one with each model pass."""
+    """Grows by one with each model pass; the one thing that other threads may read."""
 
     def complete(
         self,
@@ -223,6 +223,7 @@ class EngineThread:
             self._fail(error)
             return
         self._metrics.load_seconds.set(time.monotonic() - started_s)
+        self._metrics.follow_forwards(lambda: engine.num_forwards)
         self._become_ready()
         while (job := self._next()) is not None:
             self._answer(engine, job)
@@ -278,7 +279,6 @@ class EngineThread:
             self._refuse(job, wrong)
             return
         self._metrics.is_running.set(1)
-        forwards_before = engine.num_forwards
         try:
             completion = engine.complete(
                 job.request,
@@ -294,4 +294,3 @@ class EngineThread:
         else:
             self._metrics.count_completion(completion)
             job.post(completion)
-        self._metrics.count_forwards(engine.num_forwards - forwards_before)

@@ -6,6 +6,9 @@ fixed vocabularies, never from a request.
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from engine.messages.completion import Completion
@@ -31,6 +34,9 @@ class Metrics:
         self._forwards = Counter(
             "nemodiff_forwards", "Model passes, cancelled requests included.", registry=registry
         )
+        self._read_forwards: Callable[[], int] = lambda: 0
+        self._num_forwards_seen = 0
+        self._scrape = threading.Lock()
         self._tokens = Counter("nemodiff_tokens", "Tokens by kind.", ["kind"], registry=registry)
         self._stage_ms = Histogram(
             "nemodiff_stage_ms",
@@ -50,7 +56,7 @@ class Metrics:
         )
 
     def count_completion(self, completion: Completion) -> None:
-        """An answer of the engine, whatever its finish reason; `count_forwards` comes apart."""
+        """An answer of the engine, whatever its finish reason; forwards are counted apart."""
         facts = completion.facts
         for choice in completion.choices[:1]:
             self._requests.labels(choice.finish_reason, facts.route, facts.mode).inc()
@@ -64,8 +70,14 @@ class Metrics:
         """A request that got no completion: ``cancelled``, ``error`` or ``overload``."""
         self._requests.labels(outcome, "none", "none").inc()
 
-    def count_forwards(self, num_forwards: int) -> None:
-        self._forwards.inc(num_forwards)
+    def follow_forwards(self, read_num_forwards: Callable[[], int]) -> None:
+        """From now on each scrape counts the passes made since, also of a request that still runs.
+
+        read_num_forwards: a number that only grows; called from whatever thread scrapes.
+        """
+        with self._scrape:
+            self._read_forwards = read_num_forwards
+            self._num_forwards_seen = read_num_forwards()
 
     def count_response(self, status: int) -> None:
         self._responses.labels(str(status)).inc()
@@ -75,4 +87,9 @@ class Metrics:
 
     def render(self) -> bytes:
         """The exposition in Prometheus' text format 0.0.4, UTF-8."""
-        return generate_latest(self._registry)
+        with self._scrape:
+            num_forwards = self._read_forwards()
+            # A counter must never fall, whatever is read.
+            self._forwards.inc(max(0, num_forwards - self._num_forwards_seen))
+            self._num_forwards_seen = max(num_forwards, self._num_forwards_seen)
+            return generate_latest(self._registry)

@@ -115,6 +115,8 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     """
     if not folder.is_dir():
         raise WeightsError(f"{folder} is not a folder; a checkpoint is a folder with config.json.")
+    for name in ("config.json", INDEX_FILE):
+        refuse_special(folder / name)
     try:
         config = read_model_config(folder / "config.json")
     except ConfigError as error:
@@ -122,6 +124,8 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     except OSError as error:
         raise WeightsError(f"{folder / 'config.json'} cannot be read: {error.strerror}.") from None
     found, num_vision = _collect(_weight_files(folder))
+    # First, because the expected tensors of a billion layers would fill the memory.
+    _check_num_layers(folder, config.num_layers, found)
     expected = expected_shapes(config)
     head_copy = found.pop(HEAD, None) if config.tied_head else None
     if head_copy is not None:
@@ -216,16 +220,24 @@ def _collect(files: list[Path]) -> tuple[dict[str, _Stored], int]:
     return found, num_vision
 
 
-def _check_against(
-    folder: Path, expected: dict[str, tuple[int, ...]], found: dict[str, _Stored]
-) -> None:
-    num_layers = len({m[1] for name in expected if (m := _LAYER.match(name))})
+def refuse_special(path: Path) -> None:
+    """Raises WeightsError for a pipe, device or socket at `path`, which reading might wait on."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise WeightsError(f"{path} is not a regular file; put the file itself there.")
+
+
+def _check_num_layers(folder: Path, num_layers: int, found: dict[str, _Stored]) -> None:
     num_found = len({m[1] for name in found if (m := _LAYER.match(name))})
     if num_found != num_layers:
         raise WeightsError(
             f"{folder}: config.json says num_hidden_layers is {num_layers}, "
             f"but the weights hold {num_found} layers."
         )
+
+
+def _check_against(
+    folder: Path, expected: dict[str, tuple[int, ...]], found: dict[str, _Stored]
+) -> None:
     for name, shape in expected.items():
         if name not in found:
             raise WeightsError(f"{folder}: tensor {name} is missing from the weights.")

@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from engine.weights import store
-from engine.weights.catalog import catalog_entry, find_entry
-from engine.weights.checkpoint import PICKLE_SUFFIXES, refuse_pickle
+from engine.weights.catalog import CATALOG, catalog_entry, find_entry
+from engine.weights.checkpoint import PICKLE_SUFFIXES, refuse_pickle, refuse_special
 from engine.weights.errors import WeightsError
 from engine.weights.gguf_import import import_gguf
 from engine.weights.hub_snapshot import HUB_ID, download_snapshot
@@ -23,11 +23,17 @@ def resolve_model(spec: str, *, offline: bool, report: Report) -> Path:
     spec: a name of ``nemodiff models list``, a local folder, a local .gguf file (imported once,
     known again by its sha256), or a hub id ``owner/name[@revision]``. Raises WeightsError.
     """
+    if not spec.strip():
+        # As a path it would be the current folder.
+        names = dict.fromkeys([entry.name for entry in CATALOG])
+        names.update(dict.fromkeys(model.name for model in store.list_installed()))
+        raise WeightsError(f"The model's name is empty; the known names are {', '.join(names)}.")
     if find_entry(spec) is not None:
         return pull(spec, offline=offline, report=report)
     path = Path(spec).expanduser()
     if path.is_dir():
         return _checkpoint_folder(path)
+    refuse_special(path)
     if path.is_file():
         if path.suffix.lower() == ".gguf":
             return _imported(path, report)
@@ -44,6 +50,8 @@ def resolve_model(spec: str, *, offline: bool, report: Report) -> Path:
 
 
 def _checkpoint_folder(folder: Path) -> Path:
+    for name in ("config.json", "tokenizer.json"):
+        refuse_special(folder / name)
     if not (folder / "config.json").is_file():
         raise WeightsError(f"{folder} is not a checkpoint folder: config.json is missing.")
     return folder

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import stat
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -43,7 +44,11 @@ def read_header(path: Path) -> dict[str, TensorInfo]:
     Raises WeightsError for a missing, truncated or malformed file.
     """
     try:
-        num_bytes = path.stat().st_size
+        facts = path.stat()
+        if not stat.S_ISREG(facts.st_mode):
+            # A named pipe, for one, would be waited on for ever.
+            raise WeightsError(f"{path} is not a regular file; put the weights themselves there.")
+        num_bytes = facts.st_size
         with path.open("rb") as file:
             prefix = file.read(8)
             header_bytes = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else num_bytes

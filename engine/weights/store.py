@@ -82,6 +82,27 @@ def find(name: str) -> InstalledModel | None:
         return None
 
 
+def is_whole(model: InstalledModel) -> bool:
+    """Whether every file of `model` is there with the size it was written with; hashes nothing."""
+    try:
+        return all(
+            (model.folder / name).stat().st_size == num_bytes
+            for name, (_, num_bytes) in model.files.items()
+        )
+    except OSError:
+        return False
+
+
+def list_unusable() -> list[Path]:
+    """Folders in the place of models that `find` does not take for one, by name."""
+    try:
+        folders = sorted(path for path in models_folder().iterdir() if path.is_dir())
+    except OSError:
+        return []
+    # A leading dot marks an import that is under way or was killed; `install` sweeps those.
+    return [path for path in folders if path.name[0] != "." and find(path.name) is None]
+
+
 def list_installed() -> list[InstalledModel]:
     """Every installed model, by name."""
     try:

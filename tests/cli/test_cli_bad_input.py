@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -135,3 +137,81 @@ def test_a_named_engine_with_another_model(
 def test_an_engine_that_refuses(nemodiff: Run, engine: FakeEngine) -> None:
     engine.default = Answer(status=503, error="The model could not be loaded.")
     assert_one_sentence(nemodiff("complete", "-", *AT_START), "The model could not be loaded.")
+
+
+def test_a_pipe_or_device_as_the_file_is_not_waited_on(
+    nemodiff: Run, engine: FakeEngine, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "pipe.py")
+    for name in ("pipe.py", "/dev/zero"):
+        assert_one_sentence(nemodiff("complete", name, *AT_START), f"{name} is not a regular file")
+    assert engine.requests == []
+
+
+@pytest.mark.parametrize("name", ["-", "/dev/stdin", "/dev/fd/0"])
+def test_standard_input_by_any_of_its_names(nemodiff: Run, engine: FakeEngine, name: str) -> None:
+    assert nemodiff("complete", name, *AT_START, stdin=b"x = 1").returncode == 0
+    assert engine.requests[0].suffix == "x = 1"
+
+
+def test_a_nul_in_a_name() -> None:
+    # A shell cannot pass one, a program that calls `main` can.
+    for arguments in (
+        ["complete", "a\0b", *AT_START],
+        ["engine", "serve", "--socket", "a\0b/e.sock"],
+    ):
+        assert_one_sentence(in_child(f"main({arguments!r})"), "NUL")
+
+
+def in_child(call: str) -> subprocess.CompletedProcess[bytes]:
+    code = f"import sys; from engine.cli.main import main; sys.exit({call})"
+    root = Path(__file__).parents[2]
+    return subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, timeout=120)
+
+
+def shell(line: str, tmp_path: Path) -> subprocess.CompletedProcess[bytes]:
+    """`nemodiff` run by a shell, which can close a stream before the command starts."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "NEMODIFF_RUNTIME_DIR": str(tmp_path / "run"),
+        "NEMODIFF_CACHE": str(tmp_path / "cache"),
+    }
+    command = line.replace("nemodiff", f"exec '{sys.executable}' -m engine")
+    return subprocess.run(
+        ["sh", "-c", command], cwd=tmp_path, env=environment, capture_output=True, timeout=120
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("nemodiff models list >&-", "Standard output is closed"),
+        ("nemodiff engine serve --socket run/e.sock >&-", "Standard output is closed"),
+        ("nemodiff lsp >&-", "Standard output is closed"),
+        ("nemodiff models list >&- <&-", "Standard output is closed"),
+        ("nemodiff complete - --line 1 --column 0 <&-", "Standard input is closed"),
+        ("nemodiff complete /dev/stdin --line 1 --column 0 <&-", "Standard input is closed"),
+        ("nemodiff lsp <&-", "Standard input is closed"),
+    ],
+)
+def test_a_closed_stream(tmp_path: Path, line: str, told: str) -> None:
+    assert_one_sentence(shell(line, tmp_path), told)
+
+
+def test_a_closed_stderr_sends_no_error_to_stdout(tmp_path: Path) -> None:
+    result = shell("nemodiff models remove nothing 2>&-", tmp_path)
+    assert (result.returncode, result.stdout, result.stderr) == (1, b"", b"")
+
+
+def test_what_needs_no_stdin_works_without_it(tmp_path: Path) -> None:
+    result = shell("nemodiff models list <&-", tmp_path)
+    assert (result.returncode, result.stderr) == (0, b"") and b"INSTALLED" in result.stdout
+
+
+def test_an_empty_model_name(nemodiff: Run, engine: FakeEngine) -> None:
+    result = nemodiff("complete", "-", *AT_START, "--model", "", stdin=b"x = ")
+    assert result.returncode == 1 and result.stdout == b""
+    last = result.stderr.decode().splitlines()[-1]
+    assert last.startswith("nemodiff: The model's name is empty; the known names are qwen2.5")
+    assert engine.requests == []

@@ -161,7 +161,7 @@ async def test_a_selected_completion_is_continued(
     assert engine.requests[0].suffix == "\ny = 2\n"
 
 
-@pytest.mark.parametrize("texts", [("",), (" \n  ",), ()])
+@pytest.mark.parametrize("texts", [("",), (" \n  ",), ("\t",), ("\u00a0\r\n",), ()])
 async def test_nothing_to_show_is_an_empty_list(
     client: LanguageClient, engine: FakeEngine, texts: tuple[str, ...]
 ) -> None:
@@ -171,6 +171,24 @@ async def test_nothing_to_show_is_an_empty_list(
     answer = await ask(client, inline_params(1, 11))
     assert answer is not None
     assert len(answer.items) == 0
+
+
+async def test_white_space_is_not_offered_among_alternatives(
+    client: LanguageClient, engine: FakeEngine
+) -> None:
+    engine.default = Answer(texts=("  ", "a + b", "\n\t"))
+    open_text(client, SOURCE)
+    assert texts_of(await ask(client, inline_params(1, 11, is_invoked=True))) == ["a + b"]
+
+
+async def test_white_space_after_a_selected_completion_is_not_offered(
+    client: LanguageClient, engine: FakeEngine
+) -> None:
+    engine.default = Answer(texts=("  ",))
+    open_text(client, "x = pri\n")
+    selected_range = types.Range(types.Position(0, 4), types.Position(0, 7))
+    selected = types.SelectedCompletionInfo(selected_range, "print")
+    assert texts_of(await ask(client, inline_params(0, 7, selected=selected))) == []
 
 
 async def test_a_document_that_is_not_open_gets_an_empty_list(

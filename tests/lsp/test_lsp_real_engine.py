@@ -6,19 +6,27 @@ Marked slow, because it loads the model; skipped where the model is not in the c
 from __future__ import annotations
 
 import ast
+import asyncio
+import os
+import select
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from documents import StartClient, ask, inline_params, open_text, texts_of
+from fake_engine import GUARD_S
 
 import nemodiff_lsp.positions
 from engine.config import DEFAULT_MODEL
 from engine.messages.address import EngineAddress
+from engine.messages.client import EngineClient
 from engine.messages.launch import stop_engine
 from engine.weights import store
 
 pytestmark = pytest.mark.slow
+
+TINY_CHECKPOINT = Path(__file__).parents[1] / "tiny_model" / "checkpoint"
 
 
 @pytest.fixture
@@ -55,6 +63,53 @@ async def test_a_hole_in_a_real_file_is_filled(
     assert alternatives[0] == text
 
 
+def _pid(socket: Path) -> int:
+    with EngineClient(EngineAddress(socket=socket)) as client:
+        return int(client.health()["pid"])
+
+
+async def test_a_killed_engine_comes_back_with_the_next_requests(
+    real_engine: None, start_client: StartClient, socket_path: Path
+) -> None:
+    options = {"deadlineMs": 300_000}
+    client = await start_client(options=options, arguments=("--model", str(TINY_CHECKPOINT)))
+    open_text(client, "x = ")
+    assert await ask(client, inline_params(0, 4)) is not None
+    pid = _pid(socket_path)
+    process = os.pidfd_open(pid)
+    os.kill(pid, signal.SIGKILL)
+    await asyncio.to_thread(select.select, [process], [], [])
+    os.close(process)
+    for _ in range(2):
+        assert await ask(client, inline_params(0, 4)) is not None
+    assert _pid(socket_path) != pid
+    assert client.messages == []
+
+
+async def test_a_stopped_engine_costs_its_answers_only(
+    real_engine: None, start_client: StartClient, socket_path: Path
+) -> None:
+    client = await start_client(
+        options={"deadlineMs": 300_000, "invokedDeadlineMs": 50},
+        arguments=("--model", str(TINY_CHECKPOINT)),
+    )
+    open_text(client, "x = ")
+    assert await ask(client, inline_params(0, 4)) is not None
+    pid = _pid(socket_path)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        for _ in range(2):
+            asked = ask(client, inline_params(0, 4, is_invoked=True))
+            answer = await asyncio.wait_for(asked, GUARD_S)
+            assert answer is not None and len(answer.items) == 0
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    lines = [message.message for message in client.log_messages]
+    assert any("has not answered in time" in line for line in lines), lines
+    assert await ask(client, inline_params(0, 4)) is not None
+    assert _pid(socket_path) == pid
+
+
 async def test_an_engine_that_cannot_load_says_why(
     start_client: StartClient, socket_path: Path, tmp_path: Path
 ) -> None:
@@ -64,3 +119,5 @@ async def test_an_engine_that_cannot_load_says_why(
     assert answer is not None and len(answer.items) == 0
     errors = [message.message for message in client.log_messages]
     assert any("missing does not exist" in message for message in errors), errors
+    (shown,) = client.messages
+    assert "missing does not exist" in shown.message

@@ -1,4 +1,4 @@
-"""What a language server must survive: odd clients, a missing or failing engine, bad settings."""
+"""What a language server must survive: odd clients and messages, prints, bad settings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pytest
 from documents import StartClient, ask, inline_params, open_text, texts_of
 from fake_engine import Answer, FakeEngine
 from lsprotocol import types
-from pytest_lsp import LanguageClient
 from raw_server import RawServer, arguments_for, inline_request
 
 INLINE = "textDocument/inlineCompletion"
@@ -54,43 +53,20 @@ def test_an_unreadable_request_is_answered_and_the_server_lives_on(
         assert server.finish() == 0
 
 
-def test_a_request_after_shutdown_is_refused(engine: FakeEngine, socket_path: Path) -> None:
+@pytest.mark.parametrize("context", ["absent", None, {}])
+def test_a_request_without_context_counts_as_automatic(
+    engine: FakeEngine, socket_path: Path, context: object
+) -> None:
     with RawServer(*arguments_for(socket_path)) as server:
         server.initialize()
         server.open_text("x = ")
-        server.request("shutdown", None, "shutdown")
-        assert server.request(INLINE, inline_request(0, 4))["error"]["code"] == -32600
-        server.notify("exit", None)
-        assert server.process.wait(30) == 0
-
-
-def test_shutdown_closes_what_is_in_flight(engine: FakeEngine, socket_path: Path) -> None:
-    engine.default = Answer(is_held=True)
-    with RawServer(*arguments_for(socket_path)) as server:
-        server.initialize()
-        server.open_text("x = ")
-        params = inline_request(0, 4)
-        message = {"jsonrpc": "2.0", "id": "held", "method": INLINE, "params": params}
-        server.send_bytes(json.dumps(message).encode())
-        engine.wait_until(lambda: len(engine.requests) == 1)
+        params = {**inline_request(0, 4), "context": context}
+        if context == "absent":
+            del params["context"]
+        answer = server.request(INLINE, params)
+        assert answer["result"]["items"][0]["insertText"] == "pass"
+        assert engine.requests[0].n == 1
         assert server.finish() == 0
-        engine.wait_until(lambda: len(engine.disconnected) == 1)
-
-
-def test_a_client_that_dies_ends_server_and_request(engine: FakeEngine, socket_path: Path) -> None:
-    engine.default = Answer(is_held=True)
-    with RawServer(*arguments_for(socket_path)) as server:
-        server.initialize()
-        server.open_text("x = ")
-        message = {"jsonrpc": "2.0", "id": 9, "method": INLINE, "params": inline_request(0, 4)}
-        server.send_bytes(json.dumps(message).encode())
-        engine.wait_until(lambda: len(engine.requests) == 1)
-        assert server.process.stdin is not None
-        server.process.stdin.close()
-        assert server.process.wait(30) is not None
-        engine.wait_until(lambda: len(engine.disconnected) == 1)
-        assert "Traceback" not in server.stderr()
-        server.process.stdin = None
 
 
 def test_prints_cannot_break_the_protocol(engine: FakeEngine, socket_path: Path) -> None:
@@ -163,48 +139,6 @@ def test_bad_options_are_one_sentence(arguments: tuple[str, ...], sentence: str)
         lines = server.stderr().splitlines()
         assert len(lines) == 1
         assert sentence in lines[0]
-
-
-async def test_a_missing_engine_is_told_once_and_found_when_it_comes(
-    start_client: StartClient, socket_path: Path
-) -> None:
-    client = await start_client()
-    open_text(client, "x = ")
-    for _ in range(3):
-        answer = await ask(client, inline_params(0, 4))
-        assert answer is not None and len(answer.items) == 0
-    assert len(client.log_messages) == 1
-    assert "No engine listens" in client.log_messages[0].message
-    with FakeEngine(socket_path):
-        assert texts_of(await ask(client, inline_params(0, 4))) == ["pass"]
-    answer = await ask(client, inline_params(0, 4))
-    assert answer is not None and len(answer.items) == 0
-    assert len(client.log_messages) == 2
-    assert client.messages == []
-
-
-async def test_an_engine_that_refuses_is_told_once(
-    client: LanguageClient, engine: FakeEngine
-) -> None:
-    engine.default = Answer(status=503, error="The model could not be loaded.")
-    open_text(client, "x = ")
-    for _ in range(3):
-        answer = await ask(client, inline_params(0, 4))
-        assert answer is not None and len(answer.items) == 0
-    (message,) = client.log_messages
-    assert "The model could not be loaded." in message.message
-    assert client.messages == []
-
-
-async def test_a_problem_that_comes_back_is_told_again(
-    client: LanguageClient, engine: FakeEngine
-) -> None:
-    refusal = Answer(status=503, error="The engine is busy.")
-    engine.script.extend([refusal, refusal, Answer(), refusal])
-    open_text(client, "x = ")
-    for _ in range(4):
-        await ask(client, inline_params(0, 4))
-    assert len(client.log_messages) == 2
 
 
 def test_it_is_also_a_command_of_nemodiff(engine: FakeEngine, socket_path: Path) -> None:

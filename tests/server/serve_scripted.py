@@ -54,7 +54,8 @@ def main() -> int:
     try:
         return serve(listen, load, model_names=("scripted",))
     except EngineError as error:
-        print(error, file=sys.stderr)
+        # As the command line does it.
+        print(f"nemodiff: {error}", file=sys.stderr)
         return 1
 
 

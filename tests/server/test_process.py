@@ -58,7 +58,7 @@ def test_tcp_port_in_use_is_one_sentence(start_process: StartProcess) -> None:
         running = start_process("--port", str(port))
         assert running.wait() == 1
     assert running.log.splitlines() == [
-        f"Port {port} of 127.0.0.1 is in use by another program; choose another --port."
+        f"nemodiff: Port {port} of 127.0.0.1 is in use by another program; choose another --port."
     ]
 
 
@@ -84,7 +84,7 @@ def test_stale_socket_is_taken_over_and_a_live_one_is_not(
         rival = start_process("--socket", str(path))
         assert rival.wait() == 1
         assert rival.log.splitlines() == [
-            f"An engine already listens on {address}; use it, or stop it with "
+            f"nemodiff: An engine already listens on {address}; use it, or stop it with "
             "`nemodiff engine stop`."
         ]
         assert client.health()["pid"] == heir.process.pid
@@ -114,7 +114,7 @@ def test_failed_load_ends_the_process_with_one_sentence(
     path = short_path / "engine.sock"
     running = start_process("--socket", str(path), "--fail-load", kind)
     assert running.wait() == 1
-    assert running.log.splitlines()[-1] == sentence
+    assert running.log.splitlines()[-1] == f"nemodiff: {sentence}"
     # The traceback of a surprise is for the log; a known error has none.
     assert ("Traceback" in running.log) == (kind == "surprise")
     assert not path.exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import struct
 from collections.abc import Callable
@@ -154,6 +155,14 @@ def _rename(old: str, new: str) -> Change:
     return lambda folder: (folder / old).rename(folder / new) and None
 
 
+def _pipe_instead(file: str) -> Change:
+    def change(folder: Path) -> None:
+        (folder / file).unlink()
+        os.mkfifo(folder / file)
+
+    return change
+
+
 def _shard_and(edit: Callable[[dict[str, str]], object]) -> Change:
     def change(folder: Path) -> None:
         _sharded(folder)
@@ -213,6 +222,19 @@ BAD_CHECKPOINTS: dict[str, tuple[Change, str]] = {
     "config: fewer layers": (
         _edit_config(num_hidden_layers=1),
         "num_hidden_layers is 1, but the weights hold 2 layers",
+    ),
+    "config: a billion layers": (
+        _edit_config(num_hidden_layers=10**9),
+        "num_hidden_layers is 1000000000, but the weights hold 2 layers",
+    ),
+    "weights are a pipe": (
+        _pipe_instead("model.safetensors"),
+        r"model.safetensors is not a regular file",
+    ),
+    "config is a pipe": (_pipe_instead("config.json"), "config.json is not a regular file"),
+    "index is a pipe": (
+        lambda f: os.mkfifo(f / "model.safetensors.index.json"),
+        "index.json is not a regular file",
     ),
     "config: more layers": (_edit_config(num_hidden_layers=3), "is 3, but the weights hold 2"),
     "config: other head_dim": (_edit_config(head_dim=8), r"q_proj.weight has shape \[24, 16\]"),

@@ -99,3 +99,36 @@ def test_progress_without_a_terminal_is_a_line_per_phase(
 def test_listing_models_needs_no_torch() -> None:
     code = "import sys, engine.cli.models; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_list_tells_a_truncated_model_from_a_whole_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = put(tmp_path, "qwen2.5-coder-0.5b")
+    with (folder / "model.safetensors").open("r+b") as file:
+        file.truncate(1000)
+    own = put(tmp_path, "gguf-0123")
+    (own / "tokenizer.json").unlink()
+    assert run("list") == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert rows[1][-2:] == ["damaged", str(folder)]
+    assert rows[3][-2:] == ["damaged", str(own)]
+
+
+@pytest.mark.parametrize("note", ["{", "[]", '{"form": 0}', None])
+def test_verify_names_a_folder_whose_note_is_damaged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], note: str | None
+) -> None:
+    broken, _ = put(tmp_path, "broken"), put(tmp_path, "whole")
+    (broken / "import.json").unlink()
+    if note is not None:
+        (broken / "import.json").write_text(note)
+    (store.models_folder() / ".whole-under-way").mkdir()
+    for arguments, told in ((("verify",), "whole: 3 files"), (("verify", "broken"), "")):
+        assert run(*arguments) == 1
+        captured = capsys.readouterr()
+        *_, last = captured.err.splitlines()
+        assert last.startswith(f"nemodiff: {broken} is damaged")
+        assert "nemodiff models remove broken" in last and told in captured.out
+    assert run("verify", "whole") == 0
+    assert run("remove", "broken") == 0 and run("verify") == 0

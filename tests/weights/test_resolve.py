@@ -79,7 +79,7 @@ BAD_SPECS = {
     "absent gguf": ("absent.gguf", "absent.gguf does not exist"),
     "relative path": ("./absent", "does not exist"),
     "unknown name": ("qwen3", "'qwen3'; the known names are qwen2.5-coder-0.5b, qwen2.5-coder-1"),
-    "empty name": (" ", "no model called"),
+    "empty name": (" ", "name is empty"),
     "hub offline": ("owner/name", "offline mode forbids downloading it"),
     "hub offline, pinned": ("owner/name@main", "offline mode forbids downloading it"),
     "too many slashes": ("a/b/c", "no model called 'a/b/c'"),
@@ -101,3 +101,35 @@ def test_what_is_no_model_is_refused_in_one_sentence(
 def test_a_catalogue_name_is_not_pulled_offline() -> None:
     with pytest.raises(WeightsError, match="offline mode forbids downloading it"):
         resolve_model("qwen2.5-coder-0.5b", offline=True, report=silent)
+
+
+@pytest.mark.parametrize("spec", ["", " "])
+def test_an_empty_name_is_not_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec: str
+) -> None:
+    write_checkpoint(tmp_path / "here", QWEN)
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(WeightsError, match=r"name is empty; the known names are qwen2\.5-coder-0"):
+        resolved(spec)
+
+
+def test_the_installed_names_are_told_too(tmp_path: Path) -> None:
+    write_gguf(tmp_path / "mine.gguf")
+    own = resolved(tmp_path / "mine.gguf").name
+    with pytest.raises(WeightsError, match=f"known names are .*, {own}"):
+        resolved("")
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json"])
+def test_a_pipe_in_a_checkpoint_folder_is_not_waited_on(tmp_path: Path, name: str) -> None:
+    write_checkpoint(tmp_path / "own", QWEN)
+    (tmp_path / "own" / name).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / "own" / name)
+    with pytest.raises(WeightsError, match=f"{name} is not a regular file"):
+        resolved(tmp_path / "own")
+
+
+def test_a_pipe_is_no_model(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.gguf")
+    with pytest.raises(WeightsError, match=r"pipe\.gguf is not a regular file"):
+        resolved(tmp_path / "pipe.gguf")
