@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serve until the client says ``exit`` or goes away; returns the exit code."""
+    """Serve until the client says ``exit`` or goes away; the exit code: 1 without ``shutdown``."""
     args = build_parser().parse_args(argv)
     stdin, stdout = take_stdio()
     # Imported only now that stdout is safe from whatever an import may print.
@@ -69,8 +69,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(str(error))
     arguments = ("--model", args.model) if args.model else ()
     options = EngineOptions(address, arguments, may_start=not args.no_engine_start)
-    create_server(options).start_io(stdin, stdout)
-    return 0
+    server = create_server(options)
+    server.start_io(stdin, stdout)
+    # pygls swallows the exit code that the protocol foresees for an end without ``shutdown``.
+    return 0 if server.has_shutdown_arrived else 1
 
 
 def _fail(problem: str) -> int:

@@ -46,11 +46,20 @@ class NemoDiffServer(LanguageServer):
         self.settings = Settings()
         self.initial_values: object = None
         self.sessions = Sessions()
-        self.link = EngineLink(engine, self.tell)
+        self.link = EngineLink(engine, self.tell, self.show)
+
+    @property
+    def has_shutdown_arrived(self) -> bool:
+        """Whether the client has said ``shutdown``."""
+        return isinstance(self.protocol, NemoDiffProtocol) and self.protocol.has_shutdown_arrived
 
     def tell(self, kind: types.MessageType, message: str) -> None:
         """Write a line to the editor's log of this server (window/logMessage)."""
         self.window_log_message(types.LogMessageParams(type=kind, message=message))
+
+    def show(self, kind: types.MessageType, message: str) -> None:
+        """Show a message to the user (window/showMessage), which many editors do with a popup."""
+        self.window_show_message(types.ShowMessageParams(type=kind, message=message))
 
     def report_server_error(self, error: Exception, source: ServerErrors) -> None:
         """Log the kind of an error outside any request: no popup, and no message (user's text)."""
@@ -71,8 +80,7 @@ class NemoDiffServer(LanguageServer):
         self.settings, problems = parse_settings(values)
         for problem in problems:
             logger.warning("%s", problem)
-            kind = types.MessageType.Warning
-            self.window_show_message(types.ShowMessageParams(type=kind, message=problem))
+            self.show(types.MessageType.Warning, problem)
 
 
 def create_server(engine: EngineOptions) -> NemoDiffServer:
