@@ -96,6 +96,9 @@ class Answer:
             # Sampling owes n independent draws; greedy alternatives must differ.
             if self._is_greedy and any(candidate.text == other.text for other in found):
                 continue
+            if found and candidate.finish_reason in _INTERRUPTED and not candidate.text:
+                # The time was up before this alternative had begun.
+                break
             if found:
                 emit(index, candidate.text)
             found.append(candidate)
