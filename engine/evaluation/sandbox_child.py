@@ -24,6 +24,7 @@ import contextlib
 import json
 import os
 import resource
+import signal
 import sys
 import types
 from typing import Any
@@ -145,7 +146,9 @@ def how_it_ended(status: int, cpu_s: float) -> str:
     """The word for a wait status; cpu_s: the limit on processor time."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     if os.WIFSIGNALED(status):
-        return "cpu" if used.ru_utime + used.ru_stime >= cpu_s else "signal"
+        # The system counts in ticks and may end a process a little before the accounts say so.
+        is_cpu = os.WTERMSIG(status) == signal.SIGXCPU
+        return "cpu" if is_cpu or used.ru_utime + used.ru_stime >= cpu_s else "signal"
     return "exit"
 
 

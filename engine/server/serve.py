@@ -186,6 +186,9 @@ def _private_stdout() -> Iterator[Callable[[str], None]]:
     try:
         yield announce
     finally:
+        # What libraries printed belongs before the sentence that ends a failed process.
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
         os.close(real_fd)
 
 
