@@ -42,11 +42,6 @@ class Output:
         picked = self.hidden[of, rows if isinstance(rows, slice) else list(rows)]
         return self.decoder.logits(picked)
 
-    def all_logits(self) -> torch.Tensor:
-        """fp32 (R, T, vocab_size)."""
-        R, T, hidden = self.hidden.shape
-        return self.decoder.logits(self.hidden.reshape(R * T, hidden)).view(R, T, -1)
-
 
 Result = TypeVar("Result")
 Steps = Generator[Forward, Output, Result]

@@ -28,7 +28,6 @@ class Linear:
     """y = x W^T + b for x (N, in); `rows` (num_rows,) says where the adapter is added."""
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None, *, packed: bool) -> None:
-        self.out_features, self.in_features = weight.shape
         self.bias = bias
         self._packed = _pack(weight) if packed else None
         self._weight = None if packed else weight

@@ -9,7 +9,7 @@ import torch
 
 from engine.decoding.ar import ar
 from engine.decoding.diffusion import diffusion
-from engine.decoding.forward import Forward, Steps, prefill, row, run_forward
+from engine.decoding.forward import Steps, prefill
 from engine.decoding.linear_spec import linear_spec
 from engine.decoding.loop import Limits, Meter, run_steps
 from engine.decoding.quad_spec import quad_spec
@@ -91,21 +91,6 @@ def is_near_tie(decoder: Decoder, prompt: Sequence[int], tokens: Sequence[int], 
     logits = run_steps(steps, decoder, cache, Meter(), Limits())
     best = logits.masked_fill(sampler_forbids, float("-inf")).topk(2).values[0]
     return float(best[0] - best[1]) < NEAR_TIE
-
-
-def num_partings_from_greedy(decoder: Decoder, prompt: Sequence[int], tokens: Sequence[int]) -> int:
-    """Positions of `tokens` that are not the causal model's greedy choice there: what `ar` means,
-    checked in one causal pass. Such a position must be a near tie."""
-    cache = decoder.new_cache()
-    run_steps(prefill(list(prompt[:-1]), cache, 64), decoder, cache, Meter(), Limits())
-    judged = row([prompt[-1], *tokens[:-1]], decoder.device)
-    logits = run_forward(Forward("verify", judged, "causal"), decoder, cache).logits(slice(None))
-    logits = logits.masked_fill(only_mask_forbidden(decoder), float("-inf"))
-    best = logits.max(dim=-1).values
-    chosen = logits.gather(1, torch.tensor(list(tokens)).unsqueeze(1)).squeeze(1)
-    partings = (best - chosen).clamp_min(0.0)
-    assert float(partings.max()) < NEAR_TIE, "a token is not the causal model's choice"
-    return int((partings > 0).sum())
 
 
 def assert_lossless(
