@@ -1,189 +1,205 @@
-"""`nemodiff eval infilling`: pass@1 and forwards of each decoding mode on HumanEval-Infilling.
+"""`nemodiff eval`: quality and forwards of each decoding mode, on the rows of a suite.
 
-Registered by `main.py`. Every completion is asked for over the HTTP interface of an engine, which
-is started for the purpose unless the user names a running one.
+Registered by `main.py`; cutting rows and calibrating the gate are in `eval_cut.py` and
+`eval_gate.py`. Every completion is asked for over the HTTP interface of an engine, which is started
+for the purpose unless the user names a running one.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
+from engine.cli.eval_progress import progress_on_stderr
 from engine.config import DEFAULT_MODEL
 from engine.errors import EngineError
-from engine.messages.completion import MAX_TOKENS_LIMIT, MODES, Mode
+from engine.messages.completion import MAX_TOKENS_LIMIT
 
 if TYPE_CHECKING:
-    from engine.evaluation.dataset import Dataset, InfillingRow
-    from engine.evaluation.infilling import InfillingOptions, Progress
-    from engine.evaluation.records import RunLog, RunSettings
+    from engine.evaluation.configurations import EngineName, Point
+    from engine.evaluation.records import RunLog
+    from engine.evaluation.run import Plan
     from engine.evaluation.sandbox import Sandbox
     from engine.messages.address import EngineAddress
 
-DEFAULT_MODES = ("ar", "auto")
-# The facts of /health on which an answer depends; threads and reasons are left out.
-_ENGINE_FACTS = (
-    "model",
-    "device",
-    "dtype",
-    "draft_adapter",
-    "causal_adapter",
-    "max_prefix_tokens",
-    "max_suffix_tokens",
-)
+DEFAULT_MODES = "ar,auto"
+_SUITES = {
+    "infilling": "HumanEval-Infilling: fill holes, run the tests of the result",
+    "fresh": "holes cut from held-out packages: compare with what stood there",
+    "silent": "cursors at which nothing should be offered: count how often nothing is",
+}
+# Flags of `nemodiff engine serve` that are handed on, by their destination.
+_ENGINE_FLAGS = {
+    "model": "--model",
+    "device": "--device",
+    "dtype": "--dtype",
+    "threads": "--threads",
+    "causal_adapter": "--causal-adapter",
+    "draft_adapter": "--draft-adapter",
+}
+_OTHER_OUTPUTS = (".md", ".png")
 _EXIT_USAGE = 2
 _EXIT_TERMINATED = 128 + signal.SIGTERM
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register `eval` and its suites."""
+    from engine.cli import eval_cut, eval_gate
+
     parser = commands.add_parser("eval", help="measure the quality of completions")
     suites = parser.add_subparsers(title="suites", metavar="SUITE", required=True)
-    infilling = suites.add_parser(
-        "infilling", help="HumanEval-Infilling: fill holes, run the tests of the result"
-    )
-    infilling.add_argument(
+    for name, summary in _SUITES.items():
+        suite = suites.add_parser(name, help=summary)
+        _add_rows_flags(suite)
+        _add_engine_flags(suite)
+        _add_output_flags(suite)
+        suite.set_defaults(run=run, suite=name)
+    eval_cut.add_parser(suites)
+    eval_gate.add_parser(suites)
+
+
+def _add_rows_flags(suite: argparse.ArgumentParser) -> None:
+    suite.add_argument(
         "--data", type=Path, required=True, metavar="FILE", help="rows as .jsonl or .jsonl.gz"
     )
-    infilling.add_argument(
+    suite.add_argument(
         "--modes",
-        type=_modes,
+        type=_points,
         default=DEFAULT_MODES,
-        metavar="A,B",
-        help=f"the first is the baseline of comparisons (default: {','.join(DEFAULT_MODES)})",
+        metavar="A,B@T",
+        help="decoding modes; diffusion@0.9 sets its confidence threshold. The first is the "
+        f"baseline of comparisons unless ar is among them (default: {DEFAULT_MODES})",
     )
-    infilling.add_argument(
+    suite.add_argument(
         "--limit", type=_positive, metavar="N", help="evenly spaced rows (default: all)"
     )
-    infilling.add_argument(
+    suite.add_argument(
         "--max-tokens", type=_max_tokens, default=64, metavar="N", help="default: %(default)s"
     )
-    infilling.add_argument(
+    suite.add_argument(
         "--no-stop-rules", action="store_true", help="only the model's own end tokens stop"
     )
-    where = infilling.add_mutually_exclusive_group()
+    suite.add_argument(
+        "--no-gate", action="store_true", help="offer every text; rows for `eval gate` need this"
+    )
+    suite.add_argument(
+        "--share-prefill",
+        action="store_true",
+        help="configurations of a row reuse its prompt's KV: same answers, sooner; only the "
+        "first one's time has the prefill in it",
+    )
+
+
+def _add_engine_flags(suite: argparse.ArgumentParser) -> None:
+    group = suite.add_argument_group("engine")
+    where = group.add_mutually_exclusive_group()
     where.add_argument("--model", metavar="NAME", help=f"of the own engine ({DEFAULT_MODEL})")
     where.add_argument("--engine-socket", metavar="PATH", help="ask the engine that listens here")
     where.add_argument("--engine-url", metavar="URL", help="the same for http://HOST:PORT")
-    infilling.add_argument("--out", type=Path, metavar="FILE", help="the report as JSON")
-    infilling.add_argument(
+    group.add_argument("--device", help="auto, cpu, cuda or cuda:N")
+    group.add_argument("--dtype", choices=("auto", "float32", "bfloat16"))
+    group.add_argument("--threads", type=_positive, metavar="N", help="torch threads on a CPU")
+    group.add_argument("--causal-adapter", type=_adapter, metavar="FOLDER|none")
+    group.add_argument("--draft-adapter", type=_adapter, metavar="FOLDER|none")
+    group.add_argument(
+        "--no-bare-base",
+        action="store_true",
+        help="leave out the line for ar of the same model without adapters",
+    )
+
+
+def _add_output_flags(suite: argparse.ArgumentParser) -> None:
+    suite.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="the report as JSON; Markdown (.md) and a picture (.png) are written beside it",
+    )
+    suite.add_argument(
         "--resume", action="store_true", help="keep the rows that an earlier run left beside --out"
     )
-    infilling.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure, write the report and print it as Markdown. Raises EngineError."""
-    from engine.evaluation.dataset import evenly_spaced, read_infilling
-    from engine.evaluation.infilling import InfillingOptions
     from engine.evaluation.records import RecordsError
-    from engine.evaluation.report import markdown
+    from engine.evaluation.report import build_report
+    from engine.evaluation.run import run as measure
     from engine.evaluation.sandbox import Sandbox
 
-    if args.resume and args.out is None:
-        print("nemodiff: --resume needs --out, beside which the rows are kept.", file=sys.stderr)
+    if problem := _usage_problem(args):
+        print(f"nemodiff: {problem}", file=sys.stderr)
         return _EXIT_USAGE
-    dataset = read_infilling(args.data)
-    rows = evenly_spaced(dataset.rows, args.limit)
-    options = InfillingOptions(
-        modes=args.modes, max_tokens=args.max_tokens, stop_rules=not args.no_stop_rules
-    )
-    sandbox = Sandbox()
+    plan = _plan(args)
+    sandbox: Sandbox | None = Sandbox() if plan.suite.has_tests else None
     with _unwound_by_sigterm(), _open_log(args.out, args.resume) as log:
         try:
-            with _progress_on_stderr() as progress:
-                _measure(args, dataset, rows, options, sandbox, log, progress)
+            with progress_on_stderr() as progress:
+                measure(plan, lambda name: _engine(args, name), sandbox, log, progress)
         except EngineError as error:
             if isinstance(error, RecordsError) or log.path is None or not log.rows:
                 raise
             raise EngineError(
                 f"{str(error).rstrip('.')}; the rows so far are in {log.path}, go on with --resume."
             ) from None
-        report = _report(dataset, rows, options, sandbox, log)
-    if args.out is not None:
-        _write(args.out, report)
-    print(markdown(report), end="")
+        report = build_report(plan, log, sandbox)
+    _hand_out(args.out, report)
     return 0
 
 
-def _measure(
-    args: argparse.Namespace,
-    dataset: Dataset,
-    rows: Sequence[InfillingRow],
-    options: InfillingOptions,
-    sandbox: Sandbox,
-    log: RunLog,
-    progress: Progress,
-) -> None:
-    """Fill `log` with what is missing in it; starts no engine when nothing is."""
-    from engine.evaluation.infilling import measure_gold, measure_rows, pending_pairs
-    from engine.evaluation.own_engine import wait_until_loaded
-    from engine.messages.client import EngineClient
-
-    if log.settings is not None:
-        # What can be told without the engine is told before minutes go into loading one.
-        log.check(_settings(dataset, options, log.settings.engine))
-        has_gold = all(row.task_id in log.gold for row in rows)
-        if has_gold and not pending_pairs(rows, options.modes, log):
-            return
-
-    def report(phase: str, fraction: float | None) -> None:
-        progress(phase, round(100 * (fraction or 0.0)), 100)
-
-    with _engine(args) as address:
-        health = wait_until_loaded(address, report)
-        facts = {name: health["engine"].get(name) for name in _ENGINE_FACTS}
-        log.begin(_settings(dataset, options, {"version": health["version"], **facts}))
-        measure_gold(rows, sandbox, log, progress)
-        with EngineClient(address) as client:
-            measure_rows(rows, options, client.complete, sandbox, log, progress)
+def _usage_problem(args: argparse.Namespace) -> str | None:
+    """What is wrong with flags that are right one by one."""
+    own = [flag for field, flag in _ENGINE_FLAGS.items() if getattr(args, field) is not None]
+    if own and _named_engine(args) is not None:
+        return f"{own[0]} is for an engine of its own; a running one is asked as it is."
+    if args.out is None:
+        return "--resume needs --out, beside which the rows are kept." if args.resume else None
+    if args.out.suffix in _OTHER_OUTPUTS:
+        return f"--out names the JSON report; {args.out.suffix} is written beside it by itself."
+    return None
 
 
-def _settings(dataset: Dataset, options: InfillingOptions, engine: dict[str, Any]) -> RunSettings:
-    from engine.evaluation.records import RunSettings
+def _plan(args: argparse.Namespace) -> Plan:
+    from engine.evaluation.dataset import evenly_spaced
+    from engine.evaluation.measure import AskOptions
+    from engine.evaluation.run import Plan
+    from engine.evaluation.suites import SUITES
 
-    return RunSettings(
-        suite=dataset.name,
-        data_sha256=dataset.sha256,
-        max_tokens=options.max_tokens,
-        stop_rules=options.stop_rules,
-        engine=engine,
+    suite = SUITES[args.suite]
+    dataset = suite.read(args.data)
+    return Plan(
+        suite=suite,
+        dataset=dataset,
+        rows=evenly_spaced(dataset.rows, args.limit),
+        points=args.modes,
+        options=AskOptions(
+            max_tokens=args.max_tokens,
+            stop_rules=not args.no_stop_rules,
+            gate=not args.no_gate,
+            shares_prefill=args.share_prefill,
+        ),
+        # An engine that runs already cannot be had a second time without its adapters.
+        with_bare_base=not args.no_bare_base and _named_engine(args) is None,
     )
 
 
-def _report(
-    dataset: Dataset,
-    rows: Sequence[InfillingRow],
-    options: InfillingOptions,
-    sandbox: Sandbox,
-    log: RunLog,
-) -> dict[str, Any]:
-    from dataclasses import asdict
+def _hand_out(out: Path | None, report: dict[str, Any]) -> None:
+    """Write the three files of `out`, print the table; a missing picture is no failure."""
+    from engine.evaluation.markdown import markdown
+    from engine.evaluation.plot import draw_quality
+    from engine.evaluation.report import write_report
 
-    from engine.evaluation.report import compare, summarize_gold, summarize_mode
-
-    names = [row.task_id for row in rows]
-    results = {mode: log.results_of(mode, names) for mode in options.modes}
-    baseline, *others = options.modes
-    assert log.settings is not None
-    return {
-        "settings": asdict(log.settings),
-        "num_rows": len(rows),
-        "num_rows_in_file": len(dataset.rows),
-        "num_base_tasks": len({row.base_task for row in rows}),
-        "sandbox": {"isolation": sandbox.isolation, "limits": sandbox.limits.to_json()},
-        "gold": summarize_gold([log.gold[name] for name in names]),
-        "modes": [summarize_mode(mode, results[mode]) for mode in options.modes],
-        "comparisons": [
-            compare(baseline, results[baseline], other, results[other]) for other in others
-        ],
-    }
+    text = markdown(report)
+    if out is not None:
+        missing = write_report(out, report, text, lambda path: draw_quality(report, path))
+        if missing is not None:
+            print(f"nemodiff: {missing}", file=sys.stderr)
+    print(text, end="")
 
 
 def _open_log(out: Path | None, is_resumed: bool) -> RunLog:
@@ -200,26 +216,28 @@ def _open_log(out: Path | None, is_resumed: bool) -> RunLog:
     return RunLog.resume(path) if is_resumed else RunLog.create(path)
 
 
-def _write(out: Path, report: dict[str, Any]) -> None:
-    from engine.evaluation.records import RecordsError
-
-    try:
-        out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise RecordsError(f"{out} cannot be written ({error.strerror}).") from None
-
-
 @contextmanager
-def _engine(args: argparse.Namespace) -> Iterator[EngineAddress]:
+def _engine(args: argparse.Namespace, name: EngineName) -> Iterator[EngineAddress]:
+    from engine.evaluation.configurations import BARE_BASE_FLAGS
     from engine.evaluation.own_engine import own_engine
     from engine.messages.address import EngineAddress
 
-    named = args.engine_socket or args.engine_url
+    named = _named_engine(args)
     if named is not None:
         yield EngineAddress.parse(named)
         return
-    with own_engine(["--model", args.model or DEFAULT_MODEL]) as address:
+    given = {flag: getattr(args, field) for field, flag in _ENGINE_FLAGS.items()}
+    given["--model"] = args.model or DEFAULT_MODEL
+    # The last of two equal flags holds, so those of the bare base go behind.
+    flags = [f"{flag}={value}" for flag, value in given.items() if value is not None]
+    bare = BARE_BASE_FLAGS if name == "bare base" else ()
+    with own_engine([*flags, *bare]) as address:
         yield address
+
+
+def _named_engine(args: argparse.Namespace) -> str | None:
+    named: str | None = args.engine_socket or args.engine_url
+    return named
 
 
 @contextmanager
@@ -236,48 +254,18 @@ def _unwound_by_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, previous)
 
 
-@contextmanager
-def _progress_on_stderr() -> Iterator[Progress]:
-    """A Progress that draws a bar on stderr; where that is no terminal, a line now and then."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
+def _points(text: str) -> tuple[Point, ...]:
+    from engine.evaluation.configurations import parse_points
 
-    console = Console(stderr=True)
-    bar = Bar(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
-    task = bar.add_task("", total=None)
-    last: tuple[str, int] = ("", -1)
-
-    def progress(phase: str, done: int, total: int) -> None:
-        nonlocal last
-        if phase != last[0]:
-            bar.reset(task, description=phase)
-        bar.update(task, completed=done, total=total)
-        tenth = 10 * done // max(1, total)
-        if not console.is_terminal and (phase, tenth) != last:
-            print(f"{phase}: {done} of {total}", file=sys.stderr, flush=True)
-        last = (phase, tenth)
-
-    with bar:
-        yield progress
+    try:
+        return parse_points(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _modes(text: str) -> tuple[Mode, ...]:
-    names = text.split(",")
-    unknown = [name for name in names if name not in MODES]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(MODES)}")
-    if len(set(names)) != len(names):
-        raise argparse.ArgumentTypeError(f"{text!r} names a mode twice")
-    return cast(tuple[Mode, ...], tuple(names))
+def _adapter(text: str) -> str:
+    """The engine is another process; a path must mean the same there."""
+    return text if text == "none" else str(Path(text).absolute())
 
 
 def _positive(text: str) -> int:

@@ -15,44 +15,50 @@ from typing import IO, Any, Self
 from engine.errors import EngineError
 from engine.evaluation.sandbox import Verdict
 
-LOG_VERSION = 1
+LOG_VERSION = 2
 
 
 class RecordsError(EngineError):
-    """A file of results that cannot be continued or written; one sentence."""
+    """A file of results that cannot be continued, read or written; one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class GoldResult:
-    """How the canonical solution of a row fared in the sandbox."""
+    """How the right text of a row fared in the sandbox."""
 
     task_id: str
-    base_task: str
+    cluster: str
     verdict: Verdict
     detail: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowResult:
-    """One answer of the engine and its verdict.
+    """One answer of an engine: its text, and how it came about. Figures are made from it later.
 
-    mode: as asked for; decoding_mode: the one that ran. tokens, forwards, num_near_ties: as in
+    configuration: label of the `Configuration` that was asked; decoding_mode: the mode that ran.
+    verdict: None in suites without tests. tokens to gate_features: as in
     `engine.messages.completion.Facts`. wall_ms: from sending the request to the whole answer;
-    engine_ms: the engine's own total. matches: the text equals the canonical solution;
-    matches_trimmed: it does when final newlines are left out on both sides.
+    engine_ms: the engine's own total.
     """
 
+    configuration: str
     task_id: str
-    base_task: str
-    mode: str
+    cluster: str
+    language: str
+    kind: str
     text: str
-    verdict: Verdict
+    gold: str
+    verdict: Verdict | None
     detail: str
-    matches: bool
-    matches_trimmed: bool
     tokens: int
     forwards: int
     num_near_ties: int
+    num_cycles: int
+    num_drafted_tokens: int
+    num_accepted_tokens: int
+    gated: bool
+    gate_features: dict[str, float]
     wall_ms: float
     engine_ms: float
     finish_reason: str
@@ -62,16 +68,15 @@ class RowResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSettings:
-    """What a row's result depends on; runs that differ in it must not share a file.
-
-    engine: the facts of /health about the model that shape its answers.
-    """
+    """What a row's result depends on; runs that differ in it must not share a file."""
 
     suite: str
+    data: str
     data_sha256: str
     max_tokens: int
     stop_rules: bool
-    engine: dict[str, Any]
+    gate: bool
+    shares_prefill: bool
 
     @classmethod
     def from_json(cls, body: dict[str, Any]) -> RunSettings:
@@ -80,26 +85,23 @@ class RunSettings:
 
     def differences(self, other: RunSettings) -> str:
         """``max_tokens (64, now 32)`` for each field in which `other` is not the same."""
-        mine, others = asdict(self), asdict(other)
-        return ", ".join(
-            f"{name} ({mine[name]}, now {others[name]})"
-            for name in mine
-            if mine[name] != others[name]
-        )
+        return _differences(asdict(self), asdict(other))
 
 
 @dataclass(slots=True)
 class RunLog:
     """Results in memory and, with a path, on the disk: one line each, flushed at once.
 
-    Made by `create` or `resume`; `begin` must be called once before results are added.
+    Made by `create`, `resume` or `read`; `begin` must be called once before results are added.
     """
 
     path: Path | None
     settings: RunSettings | None = None
+    engines: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Name of an engine -> the facts of its /health that shape its answers."""
     gold: dict[str, GoldResult] = field(default_factory=dict)
     rows: dict[tuple[str, str], RowResult] = field(default_factory=dict)
-    """By (mode, task_id)."""
+    """By (configuration, task_id)."""
     _file: IO[str] | None = None
 
     @classmethod
@@ -125,21 +127,23 @@ class RunLog:
             return log
         except OSError as error:
             raise RecordsError(f"{path} cannot be read ({error.strerror}).") from None
-        whole = raw[: raw.rfind(b"\n") + 1]
+        num_whole_bytes = log._take_all(raw)
         try:
-            for line in whole.decode("utf-8").split("\n")[:-1]:
-                log._take(json.loads(line))
-            if whole and log.settings is None:
-                raise KeyError("header")
-            if whole != raw:
+            if num_whole_bytes < len(raw):
                 with path.open("r+b") as file:
-                    file.truncate(len(whole))
-        except (ValueError, KeyError, TypeError):
-            raise RecordsError(
-                f"{path} is not a file of results of this version; choose another --out."
-            ) from None
+                    file.truncate(num_whole_bytes)
         except OSError as error:
             raise RecordsError(f"{path} cannot be written ({error.strerror}).") from None
+        return log
+
+    @classmethod
+    def read(cls, path: Path) -> RunLog:
+        """The results at `path`, which is left as it is. Raises RecordsError."""
+        log = cls(path)
+        try:
+            log._take_all(path.read_bytes())
+        except OSError as error:
+            raise RecordsError(f"{path} cannot be read ({error.strerror}).") from None
         return log
 
     def check(self, settings: RunSettings) -> None:
@@ -151,8 +155,10 @@ class RunLog:
             )
 
     def begin(self, settings: RunSettings) -> None:
-        """Open the file for adding. Raises RecordsError, also as `check` does."""
+        """Open the file for adding, once. Raises RecordsError, also as `check` does."""
         self.check(settings)
+        if self._file is not None:
+            return
         is_new = self.settings is None
         self.settings = settings
         if self.path is None:
@@ -162,15 +168,28 @@ class RunLog:
         except OSError as error:
             raise RecordsError(f"{self.path} cannot be written ({error.strerror}).") from None
         if is_new:
-            self._write({"kind": "header", "version": LOG_VERSION, "settings": asdict(settings)})
+            self._write({"line": "header", "version": LOG_VERSION, "settings": asdict(settings)})
+
+    def begin_engine(self, name: str, facts: dict[str, Any]) -> None:
+        """Say what engine answers under `name` from here on. Raises RecordsError when results of
+        another one are there under the same name."""
+        known = self.engines.get(name)
+        if known is None:
+            self.engines[name] = facts
+            self._write({"line": "engine", "name": name, "facts": facts})
+        elif known != facts:
+            raise RecordsError(
+                f"{self.path} was made with another engine: {_differences(known, facts)}; "
+                "choose another --out."
+            )
 
     def add_gold(self, result: GoldResult) -> None:
         self.gold[result.task_id] = result
-        self._write({"kind": "gold", **asdict(result)})
+        self._write({"line": "gold", **asdict(result)})
 
     def add_row(self, result: RowResult) -> None:
-        self.rows[result.mode, result.task_id] = result
-        self._write({"kind": "row", **asdict(result)})
+        self.rows[result.configuration, result.task_id] = result
+        self._write({"line": "row", **asdict(result)})
 
     def close(self) -> None:
         if self._file is not None:
@@ -188,22 +207,39 @@ class RunLog:
     ) -> None:
         self.close()
 
-    def results_of(self, mode: str, task_ids: Iterable[str]) -> list[RowResult]:
-        """The results of `mode` for those of `task_ids` that have one, in their order."""
-        return [self.rows[mode, name] for name in task_ids if (mode, name) in self.rows]
+    def results_of(self, configuration: str, task_ids: Iterable[str]) -> list[RowResult]:
+        """Its results for those of `task_ids` that have one, in their order."""
+        keys = ((configuration, name) for name in task_ids)
+        return [self.rows[key] for key in keys if key in self.rows]
+
+    def _take_all(self, raw: bytes) -> int:
+        """Read whole lines; returns how many bytes they are. Raises RecordsError."""
+        whole = raw[: raw.rfind(b"\n") + 1]
+        try:
+            for line in whole.decode("utf-8").split("\n")[:-1]:
+                self._take(json.loads(line))
+            if whole and self.settings is None:
+                raise KeyError("header")
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise RecordsError(
+                f"{self.path} is not a file of results of this version; choose another file."
+            ) from None
+        return len(whole)
 
     def _take(self, line: dict[str, Any]) -> None:
-        kind = line.pop("kind")
+        kind = line.pop("line")
         if kind == "header":
             if line["version"] != LOG_VERSION:
                 raise ValueError("another version")
             self.settings = RunSettings.from_json(line["settings"])
+        elif kind == "engine":
+            self.engines[line["name"]] = dict(line["facts"])
         elif kind == "gold":
             gold = GoldResult(**line)
             self.gold[gold.task_id] = gold
         elif kind == "row":
             row = RowResult(**line)
-            self.rows[row.mode, row.task_id] = row
+            self.rows[row.configuration, row.task_id] = row
         else:
             raise ValueError("an unknown kind of line")
 
@@ -215,3 +251,11 @@ class RunLog:
             self._file.flush()
         except OSError as error:
             raise RecordsError(f"{self.path} cannot be written ({error.strerror}).") from None
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any]) -> str:
+    return ", ".join(
+        f"{name} ({old.get(name)}, now {new.get(name)})"
+        for name in {**old, **new}
+        if old.get(name) != new.get(name)
+    )

@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
@@ -20,7 +21,8 @@ from engine.messages.completion import Choice, Completion, CompletionRequest, Fa
 
 
 class FakeEngine:
-    """answer: the text for a request. refuse_after: how many requests are answered at all."""
+    """answer: the text for a request. refuse_after: how many requests are answered at all.
+    facts: of /health, beside model, device and dtype. features: of the gate, for a text."""
 
     def __init__(
         self,
@@ -28,12 +30,15 @@ class FakeEngine:
         *,
         dtype: str = "float32",
         refuse_after: int | None = None,
+        facts: dict[str, Any] | None = None,
+        features: Callable[[str], dict[str, float]] = lambda text: {},
     ) -> None:
         self.answer, self.dtype, self.refuse_after = answer, dtype, refuse_after
+        self.facts, self.features = facts or {}, features
         self.requests: list[CompletionRequest] = []
 
     async def health(self, request: Request) -> JSONResponse:
-        engine = {"model": "fake", "device": "cpu", "dtype": self.dtype, "draft_adapter": None}
+        engine = {"model": "fake", "device": "cpu", "dtype": self.dtype, **self.facts}
         body = {"state": "ready", "phase": "", "fraction": None, "failure": None, "version": "0"}
         return JSONResponse(
             {**body, "protocol": PROTOCOL_VERSION, "pid": os.getpid(), "engine": engine}
@@ -44,10 +49,11 @@ class FakeEngine:
             return JSONResponse({"error": {"message": "Out of cheese.", "param": None}}, 503)
         asked = CompletionRequest.from_json(await request.json())
         self.requests.append(asked)
-        return JSONResponse(_completion(asked, self.answer(asked)).to_json())
+        text = self.answer(asked)
+        return JSONResponse(_completion(asked, text, self.features(text)).to_json())
 
 
-def _completion(asked: CompletionRequest, text: str) -> Completion:
+def _completion(asked: CompletionRequest, text: str, features: dict[str, float]) -> Completion:
     facts = Facts(
         mode="ar" if asked.mode == "ar" else "diffusion",
         route="fim",
@@ -60,6 +66,11 @@ def _completion(asked: CompletionRequest, text: str) -> Completion:
         num_near_ties=0,
         cached_tokens=0,
         timings_ms={"total": 1.0},
+        # Two drafted tokens accepted in each of these, and one of the verify pass.
+        num_cycles=0 if asked.mode in ("ar", "diffusion") else 4,
+        num_drafted_tokens=12,
+        num_accepted_tokens=8,
+        gate_features=features,
     )
     choice = Choice(0, text, "stop")
     return Completion(
@@ -94,5 +105,5 @@ def serving(engine: FakeEngine, path: Path) -> Iterator[Path]:
         finally:
             server.should_exit = True
             thread.join(60)
+            path.unlink(missing_ok=True)
             assert not thread.is_alive(), "the fake engine did not stop"
-    path.unlink(missing_ok=True)

@@ -10,9 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.evaluation.dataset import DatasetError, evenly_spaced, read_infilling
+from engine.evaluation.dataset import (
+    DatasetError,
+    evenly_spaced,
+    read_fresh,
+    read_infilling,
+    read_silent,
+)
 
-from .rows import all_rows, row, write
+from .rows import all_rows, cut_row, fresh_rows, row, silent_rows, write
 
 GOOD = json.dumps(row(2, 0))
 
@@ -22,7 +28,63 @@ def test_plain_and_compressed_files_are_read(tmp_path: Path, name: str) -> None:
     dataset = read_infilling(write(tmp_path / name, all_rows()))
     assert dataset.name == "singleline-dev"
     assert [each.task_id for each in dataset.rows] == [each["task_id"] for each in all_rows()]
-    assert dataset.rows[-1].base_task == "HumanEval/3"
+    last = dataset.rows[-1]
+    assert (last.cluster, last.language, last.kind) == ("HumanEval/3", "python", "single-line")
+    assert last.gold == all_rows()[-1]["canonical_solution"]
+
+
+@pytest.mark.parametrize(
+    ("head", "kind"),
+    [
+        ("MultiLineInfilling", "multi-line"),
+        ("RandomSpanInfillingLight", "random-span-light"),
+        ("Mine", "infilling"),
+    ],
+)
+def test_the_split_of_a_row_is_its_kind(tmp_path: Path, head: str, kind: str) -> None:
+    one = {**row(2, 0), "task_id": f"{head}/HumanEval/2/1"}
+    assert read_infilling(write(tmp_path / "rows.jsonl", [one])).rows[0].kind == kind
+
+
+def test_cut_rows_are_read_with_their_fields(tmp_path: Path) -> None:
+    dataset = read_fresh(write(tmp_path / "fresh.jsonl.gz", fresh_rows()))
+    assert [each.task_id for each in dataset.rows] == [each["task_id"] for each in fresh_rows()]
+    one = dataset.rows[3]
+    assert (one.cluster, one.language, one.kind) == ("pkg0", "go", "expression")
+    assert one.filled("7") == "x = 7\ny = 2\n"
+    assert one.tests is None
+    with pytest.raises(ValueError, match="has no tests"):
+        one.program("7")
+    silent = read_silent(write(tmp_path / "silent.jsonl", silent_rows()))
+    assert {each.gold for each in silent.rows} == {""}
+
+
+def _cut(**changes: object) -> bytes:
+    return json.dumps({**cut_row(1, "line"), **changes}).encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (_cut(gold=" \n"), "the field gold is blank; such rows belong to `nemodiff eval silent`"),
+        (_cut(cluster=""), "the field cluster is empty"),
+        (_cut(kind=3), "the field kind must be a string"),
+        (json.dumps(row(2, 0)).encode(), "the field cluster is missing"),
+        (_cut() + b"\n" + _cut(), "line 2: task_id .* occurs twice"),
+    ],
+)
+def test_bad_cut_rows_are_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(DatasetError, match=message):
+        read_fresh(path)
+
+
+def test_a_hole_among_silent_rows_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(_cut(gold="x"))
+    with pytest.raises(DatasetError, match="gold must be empty"):
+        read_silent(path)
 
 
 def test_line_separators_inside_strings_do_not_end_a_row(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -10,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from engine.cli import evaluate
 from engine.evaluation import own_engine as own_engine_module
+from engine.evaluation.configurations import EngineName
 from engine.evaluation.own_engine import own_engine, wait_until_loaded
 from engine.messages.client import EngineClient, EngineUnavailable
 from engine.messages.completion import CompletionRequest
@@ -39,6 +42,22 @@ def test_the_engine_lives_as_long_as_the_block() -> None:
     assert all(phase.startswith("loading the model: ") for phase in phases)
     assert address.socket is not None
     assert not address.socket.parent.exists()
+
+
+@pytest.mark.parametrize(("name", "has_adapter"), [("engine", True), ("bare base", False)])
+def test_the_bare_base_is_the_same_model_without_adapters(
+    name: EngineName, has_adapter: bool
+) -> None:
+    """The flags of the command reach the engine, and it understands them."""
+    parser = argparse.ArgumentParser()
+    evaluate.add_parser(parser.add_subparsers())
+    flags = ["--model", str(TINY), "--device", "cpu", "--dtype", "float32", "--threads", "1"]
+    args = parser.parse_args(["eval", "fresh", "--data", "rows.jsonl", *flags])
+    with evaluate._engine(args, name) as address:
+        facts = wait_until_loaded(address, lambda phase, fraction: None)["engine"]
+    assert (facts["model"], facts["dtype"], facts["num_threads"]) == (str(TINY), "float32", 1)
+    assert (facts["draft_adapter"] is not None) is has_adapter
+    assert facts["causal_adapter"] is None
 
 
 def test_a_model_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:
