@@ -24,6 +24,7 @@ _COMMANDS = {
     "engine": "engine.cli.serve",
     "doctor": "engine.cli.doctor",
     "eval": "engine.cli.evaluate",
+    "train": "engine.cli.train",
 }
 _TRACEBACK_VARIABLE = "NEMODIFF_TRACEBACK"
 

@@ -94,10 +94,15 @@ class Decoder:
     def _normed(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         return F.rms_norm(x, (x.shape[-1],), weight, self.config.norm_eps)
 
-    def _adapter_rows(self, is_mask: torch.Tensor) -> torch.Tensor:
-        if self.config.adapter_scope == "masks":
-            return is_mask.nonzero().squeeze(1)
-        return torch.arange(is_mask.shape[0], device=is_mask.device)
+    def _adapter_rows(self, is_mask: torch.Tensor) -> torch.Tensor | slice | None:
+        """Where the adapter acts; a slice, which costs no copy, where the rows are one run."""
+        if self.config.adapter_scope == "block":
+            return slice(None)
+        rows = is_mask.nonzero().squeeze(1)
+        if not len(rows):
+            return None
+        first, last = int(rows[0]), int(rows[-1])
+        return slice(first, last + 1) if last - first + 1 == len(rows) else rows
 
     def _heads(
         self, qkv: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, scale: torch.Tensor | None

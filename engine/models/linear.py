@@ -25,23 +25,45 @@ class LowRank:
 
 
 class Linear:
-    """y = x W^T + b for x (N, in); `rows` (num_rows,) says where the adapter is added."""
+    """y = x W^T + b for x (N, in); `rows`, indices (num_rows,) or a slice, says where the adapter
+    is added. Setting `adapter` packs it where the weight is packed."""
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None, *, packed: bool) -> None:
         self.bias = bias
         self._packed = _pack(weight) if packed else None
         self._weight = None if packed else weight
-        self.adapter: LowRank | None = None
+        self._adapter: LowRank | None = None
 
-    def __call__(self, x: torch.Tensor, rows: torch.Tensor | None = None) -> torch.Tensor:
+    @property
+    def adapter(self) -> LowRank | None:
+        return self._adapter
+
+    @adapter.setter
+    def adapter(self, adapter: LowRank | None) -> None:
+        if adapter is not None and self._packed is not None:
+            adapter = LowRank(_pack(adapter.down), _pack(adapter.up))
+        self._adapter = adapter
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """(out, in); only of a layer that is not packed."""
+        assert self._weight is not None
+        return self._weight
+
+    def __call__(self, x: torch.Tensor, rows: torch.Tensor | slice | None = None) -> torch.Tensor:
         if self._packed is not None:
             y = _packed_linear(x, self._packed, self.bias)
         else:
             assert self._weight is not None
             y = F.linear(x, self._weight, self.bias)
-        if rows is not None and self.adapter is not None:
-            low = F.linear(x[rows], self.adapter.down)
-            y.index_add_(0, rows, F.linear(low, self.adapter.up))
+        if rows is not None and self._adapter is not None:
+            product = F.linear if self._packed is None else _packed_linear
+            low = product(x[rows], self._adapter.down, None)
+            delta = product(low, self._adapter.up, None)
+            if isinstance(rows, slice):
+                y[rows] += delta
+            else:
+                y.index_add_(0, rows, delta)
         return y
 
 

@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import torch
 
+from engine.adapters import AdapterKind, built_in_adapter
+from engine.config import NO_ADAPTER
 from engine.device import DeviceChoice
 from engine.models.config import ModelConfig
 from engine.models.decoder import Decoder, Layer
@@ -23,15 +26,19 @@ from engine.weights.errors import WeightsError
 Report = Callable[[str, float | None], None]
 
 # Adapter folders that may lie inside a checkpoint folder, the first found is used.
-_DRAFT_FOLDERS = ("diffusion_adapter", "linear_spec_lora")
-_CAUSAL_FOLDER = "causal_adapter"
+_FOLDERS: dict[AdapterKind, tuple[str, ...]] = {
+    "draft": ("diffusion_adapter", "linear_spec_lora"),
+    "causal": ("causal_adapter",),
+}
+_PLAIN_LINEAR = "Linear layers: torch's own kernels."
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
     """decoder plus what the user should know about how it was loaded.
 
-    draft_adapter, causal_adapter: the folders they came from, None where there is none.
+    draft_adapter, causal_adapter: the folders they came from, ``built-in:<model>/<kind>`` for
+    those that come with NemoDiff, None where there is none.
     """
 
     decoder: Decoder
@@ -44,19 +51,26 @@ def load_model(
     folder: Path,
     choice: DeviceChoice,
     *,
-    draft_adapter: Path | None = None,
-    causal_adapter: Path | None = None,
+    draft_adapter: Path | Literal["none"] | None = None,
+    causal_adapter: Path | Literal["none"] | None = None,
+    model_name: str | None = None,
+    pack: bool = True,
     report: Report = lambda phase, fraction: None,
 ) -> LoadedModel:
-    """Read, check and prepare a checkpoint. Raises ConfigError or WeightsError."""
+    """Read, check and prepare a checkpoint. Raises ConfigError or WeightsError.
+
+    draft_adapter, causal_adapter: as in EngineConfig. model_name: of the catalog, for the adapters
+    that come with NemoDiff (None = none of these). pack: may the linear layers be packed for the
+    CPU; training needs the plain weights.
+    """
     checkpoint = open_checkpoint(folder)
     config = checkpoint.config
-    draft_folder = _find_adapter(folder, draft_adapter, _DRAFT_FOLDERS)
-    causal_folder = _find_adapter(folder, causal_adapter, (_CAUSAL_FOLDER,))
-    draft = read_adapter(draft_folder, config) if draft_folder else None
-    causal = read_adapter(causal_folder, config) if causal_folder else None
+    draft_found = _find_adapter(folder, draft_adapter, "draft", model_name)
+    causal_found = _find_adapter(folder, causal_adapter, "causal", model_name)
+    draft = read_adapter(draft_found.folder, config) if draft_found else None
+    causal = read_adapter(causal_found.folder, config) if causal_found else None
     notes = list(checkpoint.notes)
-    packed, packing_note = _decide_packing(choice)
+    packed, packing_note = _decide_packing(choice) if pack else (False, _PLAIN_LINEAR)
     notes.append(packing_note)
     builder = _Builder(config, choice, packed, causal)
     with torch.inference_mode():
@@ -69,11 +83,13 @@ def load_model(
         _check_finite(decoder, folder)
     if causal is not None:
         notes.append(f"Causal adapter of rank {causal.rank} is merged into the base.")
+    elif config.fim is not None:
+        notes.append("No causal adapter: fill-in-the-middle is what the base model makes of it.")
     return LoadedModel(
         decoder,
         tuple(notes),
-        str(draft_folder) if draft_folder else None,
-        str(causal_folder) if causal_folder else None,
+        draft_found.label if draft_found else None,
+        causal_found.label if causal_found else None,
     )
 
 
@@ -87,15 +103,32 @@ def _check_finite(decoder: Decoder, folder: Path) -> None:
         )
 
 
-def _find_adapter(folder: Path, asked: Path | None, names: tuple[str, ...]) -> Path | None:
+class _FoundAdapter(NamedTuple):
+    folder: Path
+    label: str
+
+
+def _find_adapter(
+    folder: Path,
+    asked: Path | Literal["none"] | None,
+    kind: AdapterKind,
+    model_name: str | None,
+) -> _FoundAdapter | None:
+    """What was asked for; else what lies in the checkpoint `folder`; else what is built in."""
+    if asked == NO_ADAPTER:
+        return None
     if asked is not None:
-        return asked
-    return next((folder / name for name in names if (folder / name).is_dir()), None)
+        return _FoundAdapter(asked, str(asked))
+    inside = next((folder / name for name in _FOLDERS[kind] if (folder / name).is_dir()), None)
+    if inside is not None:
+        return _FoundAdapter(inside, str(inside))
+    built_in = built_in_adapter(model_name, kind) if model_name is not None else None
+    return _FoundAdapter(built_in, f"built-in:{model_name}/{kind}") if built_in else None
 
 
 def _decide_packing(choice: DeviceChoice) -> tuple[bool, str]:
     if choice.device.type != "cpu":
-        return False, "Linear layers: torch's own kernels."
+        return False, _PLAIN_LINEAR
     problem = packing_problem(choice.dtype)
     if problem is None:
         return True, "Linear layers: oneDNN-packed weights (self-check passed)."

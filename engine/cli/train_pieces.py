@@ -1,0 +1,43 @@
+"""`nemodiff train split|join`: carry a folder in files of limited size."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_parser(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register `split` and `join`."""
+    split = kinds.add_parser("split", help="cut a folder into files of limited size")
+    split.add_argument("folder", type=Path)
+    split.add_argument("--out", type=Path, required=True, metavar="DIR")
+    split.add_argument("--megabytes", type=_positive, default=60, metavar="N", help="per file")
+    split.set_defaults(run=run_split)
+    join = kinds.add_parser("join", help="put such a folder together again")
+    join.add_argument("pieces", type=Path)
+    join.add_argument("--out", type=Path, required=True, metavar="DIR")
+    join.set_defaults(run=run_join)
+
+
+def run_split(args: argparse.Namespace) -> int:
+    """Raises EngineError."""
+    from engine.training.pieces import split_folder
+
+    num_pieces = split_folder(args.folder, args.out, args.megabytes * 2**20)
+    print(f"{num_pieces} pieces in {args.out}; join them with `nemodiff train join {args.out}`.")
+    return 0
+
+
+def run_join(args: argparse.Namespace) -> int:
+    """Raises EngineError."""
+    from engine.training.pieces import join_folder
+
+    print(f"{join_folder(args.pieces, args.out)} files in {args.out}.")
+    return 0
+
+
+def _positive(text: str) -> int:
+    value = int(text) if text.isdecimal() else 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return value

@@ -1,0 +1,224 @@
+"""The training loop: schedule, optimizer, curve, checkpoints; the same for every objective.
+
+A run is its folder: ``state.safetensors`` and ``state.json`` to resume from, ``curve.jsonl`` with a
+line per step (also as ``curve.csv`` and ``curve.png``), ``adapter/`` with what the objective
+exports. A resumed run takes the same steps as one that was never stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from engine.errors import EngineError
+from engine.training.curves import write_curves
+from engine.training.objective import Metrics, Objective
+
+STATE_TENSORS, STATE_FILE, CURVE_FILE = "state.safetensors", "state.json", "curve.jsonl"
+EXPORT_FOLDER = "adapter"
+
+Report = Callable[[str], None]
+
+
+class TrainingError(EngineError):
+    """A run that cannot start or go on; one sentence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSettings:
+    """steps: length of the schedule (warm-up, then cosine to a tenth). minutes: stop earlier, to be
+    resumed (None = never). evaluate_every, in steps (0 = at the end only). AdamW
+    (arXiv 1711.05101) with gradient norm clipped at `clip`."""
+
+    steps: int
+    learning_rate: float
+    warmup_steps: int = 10
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.98)
+    clip: float = 1.0
+    minutes: float | None = None
+    checkpoint_minutes: float = 4.0
+    evaluate_every: int = 0
+    seed: int = 0
+
+    def learning_rate_at(self, step: int) -> float:
+        """For step 0, 1, ...: linear warm-up, then a cosine down to a tenth."""
+        if step < self.warmup_steps:
+            return self.learning_rate * (step + 1) / self.warmup_steps
+        span = max(1, self.steps - self.warmup_steps)
+        part = min(1.0, (step - self.warmup_steps) / span)
+        return self.learning_rate * (0.1 + 0.45 * (1.0 + math.cos(math.pi * part)))
+
+
+class TrainingRun:
+    """One objective trained in one folder.
+
+    Raises TrainingError when the folder holds a run already and `resume` is not set, or when it
+    was made with other settings.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        settings: RunSettings,
+        folder: Path,
+        *,
+        facts: dict[str, Any],
+        resume: bool,
+        report: Report,
+    ) -> None:
+        self._objective, self.settings, self._folder = objective, settings, folder
+        self._facts, self._report = facts, report
+        names, leaves = zip(*objective.parameters(), strict=True)
+        self._leaves: dict[str, torch.Tensor] = dict(zip(names, leaves, strict=True))
+        decayed = [leaf for leaf in leaves if leaf.dim() > 1]
+        others = [leaf for leaf in leaves if leaf.dim() <= 1]
+        self._optimizer = torch.optim.AdamW(
+            [
+                {"params": decayed, "weight_decay": settings.weight_decay},
+                {"params": others, "weight_decay": 0.0},
+            ],
+            lr=settings.learning_rate,
+            betas=settings.betas,
+            fused=True,
+        )
+        self.step, self.num_tokens, self._seconds = 0, 0, 0.0
+        self.figures: Metrics = {}
+        folder.mkdir(parents=True, exist_ok=True)
+        if (folder / STATE_FILE).exists():
+            if not resume:
+                raise TrainingError(
+                    f"{folder} holds a run already; continue it with --resume or choose another "
+                    "--out."
+                )
+            self._load()
+        else:
+            torch.manual_seed(settings.seed)
+            self._start_curve()
+
+    def run(self) -> bool:
+        """Train until the schedule or the time is over; True when the schedule is."""
+        started = saved = time.monotonic()
+        before = self._seconds
+        while self.step < self.settings.steps:
+            metrics = self._one_step()
+            now = time.monotonic()
+            self._seconds = before + now - started
+            if self._is_evaluation_step():
+                self.figures = self._objective.evaluate()
+                metrics |= self.figures
+            self._write_curve(metrics)
+            limit = self.settings.minutes
+            if limit is not None and now - started >= 60 * limit:
+                break
+            if now - saved >= 60 * self.settings.checkpoint_minutes:
+                self.save()
+                saved = now
+        self.save()
+        return self.step >= self.settings.steps
+
+    def save(self) -> None:
+        """Checkpoint and export; each file appears by a rename."""
+        tensors = {f"weight/{name}": leaf.detach() for name, leaf in self._leaves.items()}
+        for name, leaf in self._leaves.items():
+            for key, value in self._optimizer.state.get(leaf, {}).items():
+                tensors[f"{key}/{name}"] = torch.as_tensor(value)
+        body = {
+            "step": self.step,
+            "num_tokens": self.num_tokens,
+            "seconds": round(self._seconds, 1),
+            "settings": asdict(self.settings),
+            "facts": self._facts,
+            "data": self._objective.state(),
+        }
+        weights, text = self._folder / f"{STATE_TENSORS}.tmp", self._folder / f"{STATE_FILE}.tmp"
+        save_file({name: each.contiguous().cpu() for name, each in tensors.items()}, weights)
+        text.write_text(json.dumps(body, indent=2), encoding="utf-8")
+        os.replace(weights, self._folder / STATE_TENSORS)
+        os.replace(text, self._folder / STATE_FILE)
+        self._objective.export(self._folder / EXPORT_FOLDER)
+        self._draw_curves()
+
+    def _draw_curves(self) -> None:
+        """A run never ends because its picture cannot be drawn."""
+        try:
+            write_curves(self._folder)
+        except Exception as error:
+            self._report(f"The curves were not drawn: {error}")
+
+    def _one_step(self) -> Metrics:
+        rate = self.settings.learning_rate_at(self.step)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        self._optimizer.zero_grad(set_to_none=True)
+        metrics = self._objective.accumulate()
+        leaves = [leaf for leaf in self._leaves.values() if leaf.grad is not None]
+        norm = float(torch.nn.utils.clip_grad_norm_(leaves, self.settings.clip))
+        if not math.isfinite(metrics["loss"]) or not math.isfinite(norm):
+            raise TrainingError(
+                f"The loss is no longer a number at step {self.step}; lower --learning-rate and "
+                "resume from the last checkpoint."
+            )
+        self._optimizer.step()
+        self.step += 1
+        self.num_tokens += int(metrics["tokens"])
+        return {**metrics, "gradient_norm": norm, "learning_rate": rate}
+
+    def _is_evaluation_step(self) -> bool:
+        every = self.settings.evaluate_every
+        return self.step == self.settings.steps or bool(every and self.step % every == 0)
+
+    def _load(self) -> None:
+        body = json.loads((self._folder / STATE_FILE).read_text(encoding="utf-8"))
+        for name, mine in (("facts", self._facts), ("steps", self.settings.steps)):
+            found = body["facts"] if name == "facts" else body["settings"]["steps"]
+            if found != mine:
+                raise TrainingError(
+                    f"{self._folder} was made with other settings ({name}); choose another --out."
+                )
+        tensors = load_file(self._folder / STATE_TENSORS)
+        with torch.no_grad():
+            for name, leaf in self._leaves.items():
+                leaf.copy_(tensors[f"weight/{name}"])
+                state = {
+                    key.partition("/")[0]: value.to(leaf.device)
+                    for key, value in tensors.items()
+                    if key.partition("/")[2] == name and not key.startswith("weight/")
+                }
+                if state:
+                    self._optimizer.state[leaf] = state
+        self.step, self.num_tokens = body["step"], body["num_tokens"]
+        self._seconds = body["seconds"]
+        self._objective.restore(body["data"])
+        self._trim_curve()
+
+    def _start_curve(self) -> None:
+        (self._folder / CURVE_FILE).write_text("", encoding="utf-8")
+
+    def _trim_curve(self) -> None:
+        """Drop the lines behind the checkpoint: those steps are taken again."""
+        path = self._folder / CURVE_FILE
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        kept = [line for line in lines if int(json.loads(line)["step"]) <= self.step]
+        path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+
+    def _write_curve(self, metrics: Metrics) -> None:
+        line = {
+            "step": self.step,
+            "num_tokens": self.num_tokens,
+            "seconds": round(self._seconds, 1),
+            **{name: float(f"{value:.6g}") for name, value in metrics.items()},
+        }
+        with (self._folder / CURVE_FILE).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+        self._report(f"step {self.step} of {self.settings.steps}: {shown}")
