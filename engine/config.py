@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 DEFAULT_MODEL = "qwen2.5-coder-0.5b"
+NO_ADAPTER: Literal["none"] = "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +19,8 @@ class EngineConfig:
     """model: a name of `nemodiff models list`, a local folder or .gguf file, or a hub id
     ``owner/name[@revision]``. device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``. dtype: ``auto``,
     ``float32`` or ``bfloat16``. num_threads: torch threads on a CPU (None = chosen).
+    draft_adapter / causal_adapter: a PEFT folder, ``none``, or None for the one that lies in the
+    checkpoint folder or comes with NemoDiff for this model.
     max_prefix_tokens / max_suffix_tokens: how much text around the cursor enters the prompt.
     prefill_chunk_tokens: a prefill is cut into forwards of this size, so that a cancelled request
     waits for one chunk at most (None = 64 on a CPU, 512 on a GPU). max_cache_bytes: KV kept for
@@ -28,8 +32,8 @@ class EngineConfig:
     dtype: str = "auto"
     num_threads: int | None = None
     offline: bool = False
-    draft_adapter: Path | None = None
-    causal_adapter: Path | None = None
+    draft_adapter: Path | Literal["none"] | None = None
+    causal_adapter: Path | Literal["none"] | None = None
     max_prefix_tokens: int = 1536
     max_suffix_tokens: int = 384
     prefill_chunk_tokens: int | None = None

@@ -14,11 +14,13 @@ from typing import Any
 
 import torch
 
+from engine.adapters import built_in_gate
 from engine.config import EngineConfig
 from engine.decoding.loop import Limits, Meter
 from engine.device import DeviceChoice, choose_device
 from engine.errors import EngineError
 from engine.infill.answer import Answer, Candidate, Tools
+from engine.infill.gate import NEVER, Gate
 from engine.infill.hole import Hole
 from engine.infill.prompt import PromptBuilder
 from engine.infill.route import choose_route
@@ -65,6 +67,7 @@ class Engine:
         loaded: LoadedModel,
         tokenizer: CodeTokenizer,
         folder: Path,
+        gate: Gate = NEVER,
     ) -> None:
         self.config, self.choice, self.tokenizer, self.folder = config, choice, tokenizer, folder
         self.decoder, self.notes = loaded.decoder, loaded.notes
@@ -86,6 +89,7 @@ class Engine:
             tokenizer.newline_tokens(),
             config.prefill_chunk_tokens or _PREFILL_CHUNK_TOKENS[choice.device.type],
             self.count_forward,
+            gate,
         )
 
     @classmethod
@@ -101,6 +105,7 @@ class Engine:
             choice,
             draft_adapter=config.draft_adapter,
             causal_adapter=config.causal_adapter,
+            model_name=config.model,
             report=report,
         )
         if tokenizer.num_ids > loaded.decoder.config.vocab_size:
@@ -109,7 +114,7 @@ class Engine:
                 f"has only {loaded.decoder.config.vocab_size} vocabulary rows: they do not belong "
                 "together."
             )
-        return cls(config, choice, loaded, tokenizer, folder)
+        return cls(config, choice, loaded, tokenizer, folder, _gate_for(config, loaded))
 
     def describe(self) -> dict[str, Any]:
         """Facts for `nemodiff engine status`: plain JSON values, no document text."""
@@ -128,6 +133,7 @@ class Engine:
             "adapter_scope": c.adapter_scope,
             "draft_adapter": self.draft_adapter,
             "causal_adapter": self.causal_adapter,
+            "gate": self.tools.gate.describe(),
             "max_prefix_tokens": self.config.max_prefix_tokens,
             "max_suffix_tokens": self.config.max_suffix_tokens,
         }
@@ -148,7 +154,12 @@ class Engine:
         line_ends = LineEnds.of(whole)
         hole = Hole(request.prompt.replace("\r\n", "\n"), request.suffix.replace("\r\n", "\n"))
         request = replace(request, stop=tuple(s.replace("\r\n", "\n") for s in request.stop))
-        route = choose_route(request.mode, hole, self.decoder.config)
+        route = choose_route(
+            request.mode,
+            hole,
+            self.decoder.config,
+            has_draft_adapter=self.decoder.has_draft_adapter,
+        )
         prompt = self.prompts.build(hole, route, request.document)
         built = time.monotonic()
         limits = Limits(
@@ -187,6 +198,7 @@ class Engine:
         timings_ms: dict[str, float],
     ) -> Completion:
         num_tokens = sum(candidate.num_tokens for candidate in candidates)
+        best, speculation = candidates[0], answer.speculation
         facts = Facts(
             mode=answer.route.mode,
             route=answer.route.name,
@@ -194,10 +206,15 @@ class Engine:
             forwards=answer.meter.num_forwards,
             prefill_forwards=answer.meter.num_prefill,
             tokens=num_tokens,
-            score=candidates[0].score,
+            score=best.score,
             num_near_ties=sum(candidate.num_near_ties for candidate in candidates),
             cached_tokens=num_cached_tokens,
             timings_ms={name: round(value, 2) for name, value in timings_ms.items()},
+            num_cycles=speculation.num_cycles,
+            num_drafted_tokens=speculation.num_drafted_tokens,
+            num_accepted_tokens=speculation.num_accepted_tokens,
+            gated=best.is_withheld,
+            gate_features=best.gate_features,
         )
         return Completion(
             id=f"cmpl-{uuid.uuid4().hex}",
@@ -211,6 +228,13 @@ class Engine:
             completion_tokens=num_tokens,
             facts=facts,
         )
+
+
+def _gate_for(config: EngineConfig, loaded: LoadedModel) -> Gate:
+    """The gate that was calibrated with the model's own causal adapter, where that is in use."""
+    path = built_in_gate(config.model)
+    is_own = loaded.causal_adapter == f"built-in:{config.model}/causal"
+    return Gate.read(path) if path is not None and is_own else NEVER
 
 
 def _default_cache_bytes(engine: Engine) -> int:

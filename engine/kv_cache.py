@@ -1,8 +1,8 @@
 """Keys and values of one token sequence, for every layer; owned by the engine thread.
 
 Every forward writes its keys and values *behind* the committed length, as scratch. Only `commit`
-and `keep` move that length, and only causal passes over final tokens may call them: what a
-bidirectional pass wrote is overwritten by the next forward.
+moves that length, and only over final tokens that saw a causal view: whatever else a pass wrote is
+overwritten by the next forward.
 """
 
 from __future__ import annotations
@@ -80,20 +80,9 @@ class KVCache:
         return self._keys[layer][:, : self.length], self._values[layer][:, : self.length]
 
     def commit(self, tokens: Sequence[int]) -> None:
-        """Take over the first ``len(tokens)`` positions of the last causal forward."""
+        """Take over the first ``len(tokens)`` rows of the last forward, which were causal."""
         assert self.length + len(tokens) <= self._capacity
         self.tokens.extend(tokens)
-
-    def keep(self, tokens: Sequence[int], rows: Sequence[int]) -> None:
-        """Take over scratch position ``rows[i]`` of the last forward for ``tokens[i]`` (ascending).
-
-        Quadratic speculation keeps only the first token of each group, which saw a causal view.
-        """
-        index = torch.tensor(rows, device=self._device) + self.length
-        end = self.length + len(rows)
-        for store in (*self._keys, *self._values):
-            store[:, self.length : end] = store[:, index]
-        self.commit(tokens)
 
     def crop(self, length: int) -> None:
         """Forget everything from position `length` on."""

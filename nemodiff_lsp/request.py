@@ -34,6 +34,8 @@ def build_request(
         n=settings.num_alternatives if is_invoked else 1,
         deadline_ms=settings.invoked_deadline_ms if is_invoked else settings.deadline_ms,
         document=document_id(snapshot.uri),
+        # Who presses a key for it wants to see what there is.
+        gate=not is_invoked,
     )
 
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from engine.cli.source_file import SourceHole, find_hole, read_source, with_newline
-from engine.cli.target import existing_address, matching_name
+from engine.cli.target import add_adapter_flags, existing_address, matching_name
 from engine.config import DEFAULT_MODEL, EngineConfig
 from engine.errors import EngineError
 from engine.messages.completion import MODES, Choice, Completion, CompletionRequest, FieldError
@@ -32,6 +32,7 @@ _REQUEST_OPTIONS = (
     "n",
     "deadline_ms",
     "model",
+    "gate",
 )
 
 
@@ -57,6 +58,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     where.add_argument(
         "--in-process", action="store_true", help="run the model here, whatever engine runs"
     )
+    add_adapter_flags(parser.add_argument_group("adapters of a model that is run --in-process"))
     parser.set_defaults(run=run)
 
 
@@ -74,6 +76,13 @@ def _add_request_options(parser: argparse.ArgumentParser) -> None:
         "--deadline-ms", type=float, metavar="MS", help="then print the best draft so far"
     )
     group.add_argument("--model", metavar="NAME", help=f"default: {DEFAULT_MODEL}")
+    group.add_argument(
+        "--no-gate",
+        dest="gate",
+        action="store_const",
+        const=False,
+        help="show a completion also where the engine would rather offer nothing",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -125,6 +134,7 @@ def completion_as_json(completion: Completion, num_asked: int) -> dict[str, Any]
         "tokens": facts.tokens,
         "forwards": facts.forwards,
         "score": facts.score,
+        "gated": facts.gated,
         "timings_ms": facts.timings_ms,
     }
     if num_asked > 1:
@@ -144,8 +154,14 @@ def _answer(args: argparse.Namespace, request: CompletionRequest) -> Completion:
     from engine.messages.address import AddressError, EngineAddress
     from engine.messages.client import NoEngineError
 
+    adapters = {kind: getattr(args, kind) for kind in ("draft_adapter", "causal_adapter")}
     if args.in_process:
-        return _complete_in_process(request)
+        return _complete_in_process(request, **adapters)
+    if any(adapters.values()):
+        raise EngineError(
+            "--draft-adapter and --causal-adapter are for a model that is run --in-process; a "
+            "running engine keeps those it was started with."
+        )
     if args.engine_socket is not None:
         return _ask(EngineAddress.parse(args.engine_socket), request, is_named=True)
     try:
@@ -178,16 +194,15 @@ def _ask(address: Any, request: CompletionRequest, *, is_named: bool) -> Complet
         return client.complete(request)
 
 
-def _complete_in_process(request: CompletionRequest) -> Completion:
+def _complete_in_process(request: CompletionRequest, **adapters: Any) -> Completion:
     from engine.cli.models import progress_on_stderr
 
     with progress_on_stderr() as report:
         report("Importing torch", None)
         from engine.engine import Engine
 
-        engine = Engine.load(
-            EngineConfig(model=DEFAULT_MODEL if request.model is None else request.model), report
-        )
+        model = DEFAULT_MODEL if request.model is None else request.model
+        engine = Engine.load(EngineConfig(model=model, **adapters), report)
         report("Completing", None)
         return engine.complete(
             request,

@@ -12,6 +12,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.cli.target import add_adapter_flags
 from engine.config import EngineConfig
 
 if TYPE_CHECKING:
@@ -96,10 +97,7 @@ def _add_engine_flags(parser: argparse.ArgumentParser) -> None:
         "--threads", dest="num_threads", type=_positive, metavar="N", help="torch threads on a CPU"
     )
     group.add_argument("--offline", action="store_true", help="never use the network")
-    group.add_argument(
-        "--adapter", dest="draft_adapter", type=Path, metavar="FOLDER", help="draft adapter"
-    )
-    group.add_argument("--causal-adapter", type=Path, metavar="FOLDER", help="merged into the base")
+    add_adapter_flags(group)
     for name in (
         "max_prefix_tokens",
         "max_suffix_tokens",
@@ -128,7 +126,7 @@ def engine_config(args: argparse.Namespace) -> EngineConfig:
 def engine_arguments(args: argparse.Namespace) -> list[str]:
     """The flags again, for an engine started in another process; only those that differ."""
     config, default = engine_config(args), EngineConfig()
-    flags = {"num_threads": "--threads", "draft_adapter": "--adapter"}
+    flags = {"num_threads": "--threads"}
     arguments: list[str] = []
     for field in fields(EngineConfig):
         value = getattr(config, field.name)

@@ -67,6 +67,8 @@ def facts_line(completion: Completion) -> str:
     reasons = {choice.finish_reason for choice in completion.choices}
     if "deadline" in reasons:
         parts.append("the deadline passed: this is the best draft so far")
+    elif facts.gated:
+        parts.append("nothing worth offering (--no-gate shows it all the same)")
     elif not any(choice.text for choice in completion.choices):
         parts.append("nothing to insert")
     return " | ".join(parts)

@@ -1,13 +1,16 @@
-"""Which engine and which model a command means, compared with what runs.
+"""Which engine, model and adapters a command means, compared with what runs.
 
 Used by `serve.py`, `resident.py` and `complete.py`; makes no folder and imports no torch.
 """
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal
 
+from engine.config import NO_ADAPTER
 from engine.messages.address import EngineAddress, ensure_private_folder, runtime_path
 
 
@@ -23,6 +26,22 @@ def existing_address(text: str | None) -> EngineAddress:
     if folder.exists() or folder.is_symlink():
         ensure_private_folder(folder)
     return EngineAddress(socket=folder / "engine.sock")
+
+
+def add_adapter_flags(group: argparse._ArgumentGroup) -> None:
+    """``--draft-adapter`` and ``--causal-adapter``, named like the fields of EngineConfig."""
+    for kind, what in (("draft", "guesses ahead"), ("causal", "is merged into the base")):
+        group.add_argument(
+            f"--{kind}-adapter",
+            type=_adapter,
+            metavar="FOLDER|none",
+            help=f"what {what} (default: the one that comes with the model, if any)",
+        )
+
+
+def _adapter(text: str) -> Path | Literal["none"]:
+    # Absolute, so that a folder of that name stays one when it is handed to another process.
+    return NO_ADAPTER if text == NO_ADAPTER else Path(text).absolute()
 
 
 def matching_name(asked: str, names: Iterable[str]) -> str | None:

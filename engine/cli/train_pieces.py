@@ -1,9 +1,12 @@
-"""`nemodiff train split|join`: carry a folder in files of limited size."""
+"""`nemodiff train split|join|shrink`: runs and adapters made small enough to carry."""
 
 from __future__ import annotations
 
 import argparse
+import shutil
 from pathlib import Path
+
+from engine.config import DEFAULT_MODEL
 
 
 def add_parser(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -17,6 +20,11 @@ def add_parser(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     join.add_argument("pieces", type=Path)
     join.add_argument("--out", type=Path, required=True, metavar="DIR")
     join.set_defaults(run=run_join)
+    shrink = kinds.add_parser("shrink", help="store an adapter's matrices as int8")
+    shrink.add_argument("adapter", type=Path)
+    shrink.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME", help="its base")
+    shrink.add_argument("--out", type=Path, required=True, metavar="DIR")
+    shrink.set_defaults(run=run_shrink)
 
 
 def run_split(args: argparse.Namespace) -> int:
@@ -33,6 +41,22 @@ def run_join(args: argparse.Namespace) -> int:
     from engine.training.pieces import join_folder
 
     print(f"{join_folder(args.pieces, args.out)} files in {args.out}.")
+    return 0
+
+
+def run_shrink(args: argparse.Namespace) -> int:
+    """Raises EngineError."""
+    from engine.models.config import read_model_config
+    from engine.training.card import CARD_FILE
+    from engine.weights.adapters import read_adapter, write_adapter
+    from engine.weights.resolve import resolve_model
+
+    folder = resolve_model(args.model, offline=False, report=lambda phase, fraction: None)
+    adapter = read_adapter(args.adapter, read_model_config(folder / "config.json"))
+    write_adapter(args.out, adapter, int8=True)
+    if (args.adapter / CARD_FILE).is_file():
+        shutil.copyfile(args.adapter / CARD_FILE, args.out / CARD_FILE)
+    print(f"{args.out} holds the adapter with int8 matrices.")
     return 0
 
 

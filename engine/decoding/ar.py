@@ -11,6 +11,6 @@ def ar(state: Decoding, seed: int) -> Steps[None]:
     while not state.is_finished:
         output = yield Forward("ar", row([seed], state.device), "causal")
         state.cache.commit([seed])
-        pick = state.sampler.pick(output.logits([0]))
+        pick = state.pick(output.logits([0]))
         seed = pick.tokens[0]
         state.emit_pick(pick)

@@ -7,6 +7,7 @@ search. A *slot* is a position of the block; slot 0 holds the seed, a token alre
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -102,3 +103,8 @@ def accepted_length(draft: list[int], verified: list[int]) -> int:
             break
         length += 1
     return length
+
+
+def num_sure(confidences: Sequence[float], threshold: float) -> int:
+    """Leading drafts of which each is at least `threshold` likely to be right."""
+    return next((at for at, value in enumerate(confidences) if value < threshold), len(confidences))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine.decoding.blocks import accepted_length
+from engine.decoding.blocks import accepted_length, num_sure
 from engine.decoding.denoise import denoise
 from engine.decoding.diffusion import DEFAULT_THRESHOLD
 from engine.decoding.forward import Forward, Steps, row
@@ -28,9 +28,10 @@ def linear_spec(state: Decoding, seed: int, suffix_head: Sequence[int] = ()) -> 
         block = [seed] + [state.config.mask_token_id] * (block_size - 1)
         yield from _draft(state, block, suffix_head)
         output = yield Forward("verify", row(block, state.device), "causal")
-        pick = state.sampler.pick(output.logits(slice(None)))
+        pick = state.pick(output.logits(slice(None)))
         num_accepted = accepted_length(block[1:], pick.tokens)
         state.cache.commit(block[: num_accepted + 1])
+        state.speculation.add(block_size - 1, num_accepted)
         state.emit_pick(pick, num_accepted + 1)
         seed = pick.tokens[num_accepted]
 
@@ -52,7 +53,5 @@ def _draft(state: Decoding, block: list[int], suffix_head: Sequence[int]) -> Ste
         draft_adapter=True,
     )
     # Should the deadline fall before the verify pass, only what the draft is sure of may be shown.
-    sure = next(
-        (slot for slot in range(1, len(block)) if confidences[slot] < DEFAULT_THRESHOLD), len(block)
-    )
-    state.draft = block[1:sure]
+    drafted = block[1:]
+    state.draft = drafted[: num_sure(confidences[1:], DEFAULT_THRESHOLD)]

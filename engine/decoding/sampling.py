@@ -5,17 +5,30 @@ One Sampler per request; its generator is seeded once, so a request with a seed 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 
 
 class Pick(NamedTuple):
-    """Per row: the chosen token, its log-probability, and whether the choice was a near tie."""
+    """Per row: the chosen token, its log-probability, whether the choice was a near tie, and the
+    log-probability that the text ends there. log_mass: that of the ids that the choice was
+    restricted to (0.0 = not restricted)."""
 
     tokens: list[int]
     logprobs: list[float]
     near_ties: list[bool]
+    end_logprobs: list[float]
+    log_mass: float = 0.0
+
+
+class _Rows(NamedTuple):
+    """Of unrestricted logits: logsumexp (N,), and as in Pick."""
+
+    normaliser: torch.Tensor
+    end_logprobs: list[float]
+    log_mass: float
 
 
 # Below this the law is the argmax, and dividing logits by it would overflow.
@@ -27,7 +40,8 @@ _FP32_TIE = 1e-4
 
 
 class Sampler:
-    """forbidden: bool (vocab_size,), True for ids that may never be chosen."""
+    """forbidden: bool (vocab_size,), True for ids that may never be chosen. end_ids: those that
+    end the text."""
 
     def __init__(
         self,
@@ -37,8 +51,9 @@ class Sampler:
         top_p: float,
         seed: int | None,
         dtype: torch.dtype,
+        end_ids: Sequence[int] = (),
     ) -> None:
-        self.forbidden = forbidden
+        self.forbidden, self._end_ids = forbidden, list(end_ids)
         self.temperature, self._top_p = temperature, top_p
         self._generator = torch.Generator(device=forbidden.device)
         if seed is not None:
@@ -59,34 +74,55 @@ class Sampler:
         """A copy of (N, V) with forbidden ids at -inf."""
         return logits.masked_fill(self.forbidden, float("-inf"))
 
-    def pick(self, logits: torch.Tensor, allowed: list[int] | None = None) -> Pick:
+    def pick(
+        self, logits: torch.Tensor, allowed: list[int] | None = None, *, may_end: bool = True
+    ) -> Pick:
         """Choose from fp32 (N, V), each row by itself; only among `allowed`, if given. Changes
-        `logits`. Log-probabilities are those under the unrestricted logits."""
-        normaliser = torch.logsumexp(logits, dim=-1)
-        self.forbid(logits)
-        if allowed is not None:
-            logits = _only(logits, allowed)
+        `logits`. Log-probabilities are those under the unrestricted logits. may_end: False = the
+        first row's token is none of `end_ids`."""
+        logits, row = self._restricted(logits, allowed)
+        if not may_end:
+            logits[0, self._end_ids] = float("-inf")
         best = logits.max(dim=-1)
         tokens = best.indices if self.is_greedy else self._sample(logits)
         chosen = logits.gather(1, tokens.unsqueeze(1)).squeeze(1)
         runner_up = logits.scatter(1, best.indices.unsqueeze(1), float("-inf")).amax(dim=-1)
         gap = (best.values.abs() * self._tie).clamp_min(_FP32_TIE)
         near = (best.values - runner_up) < gap
-        return Pick(tokens.tolist(), (chosen - normaliser).tolist(), near.tolist())
+        logprobs = (chosen - row.normaliser).tolist()
+        return Pick(tokens.tolist(), logprobs, near.tolist(), row.end_logprobs, row.log_mass)
 
     def pick_nth(
-        self, logits: torch.Tensor, rank: int, allowed: list[int] | None = None
+        self,
+        logits: torch.Tensor,
+        rank: int,
+        allowed: list[int] | None = None,
+        *,
+        may_end: bool = True,
     ) -> Pick | None:
         """The token of rank `rank` (0 = best) of one row (1, V), for alternatives; None when
-        there are not so many."""
-        normaliser = torch.logsumexp(logits[0], dim=-1)
-        self.forbid(logits)
-        if allowed is not None:
-            logits = _only(logits, allowed)
+        there are not so many. may_end: as in `pick`."""
+        logits, row = self._restricted(logits, allowed)
+        if not may_end:
+            logits[0, self._end_ids] = float("-inf")
         order = logits[0].topk(rank + 1)
         if order.values[rank] == float("-inf"):
             return None
-        return Pick([int(order.indices[rank])], [float(order.values[rank] - normaliser)], [False])
+        token, logprob = int(order.indices[rank]), float(order.values[rank] - row.normaliser[0])
+        return Pick([token], [logprob], [False], row.end_logprobs, row.log_mass)
+
+    def _restricted(
+        self, logits: torch.Tensor, allowed: list[int] | None
+    ) -> tuple[torch.Tensor, _Rows]:
+        """`logits` with all but the choosable ids at -inf, and what was true of them before."""
+        normaliser = torch.logsumexp(logits, dim=-1)
+        ends = torch.logsumexp(logits[:, self._end_ids], dim=-1) - normaliser
+        self.forbid(logits)
+        log_mass = 0.0
+        if allowed is not None:
+            logits = _only(logits, allowed)
+            log_mass = float((torch.logsumexp(logits, dim=-1) - normaliser)[0])
+        return logits, _Rows(normaliser, ends.tolist(), log_mass)
 
     def perturbed(self, logits: torch.Tensor) -> torch.Tensor:
         """fp64 (N, V) whose argmax is a sample of each row (Gumbel-max); `logits` itself, with

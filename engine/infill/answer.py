@@ -6,18 +6,17 @@ Created by `engine.engine.Engine.complete`, which owns the model, the caches and
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import torch
 
-from engine.decoding.ar import ar
-from engine.decoding.diffusion import diffusion
 from engine.decoding.forward import Steps, prefill
-from engine.decoding.linear_spec import linear_spec
 from engine.decoding.loop import Interrupted, Limits, Meter, run_steps
-from engine.decoding.quad_spec import quad_spec
-from engine.decoding.sampling import MIN_TEMPERATURE, Pick, Sampler
-from engine.decoding.state import Decoding, DecodingParams
+from engine.decoding.modes import default_block_size, draft_plan, mode_steps, prefill_for
+from engine.decoding.sampling import MIN_TEMPERATURE, Sampler
+from engine.decoding.state import Decoding, DecodingParams, Speculation
+from engine.infill.first_token import first_pick, whole_need_tokens
+from engine.infill.gate import Gate, gate_features
 from engine.infill.healing import spell
 from engine.infill.hole import Hole
 from engine.infill.length_search import Row, Window, length_search, no_fitting_length
@@ -29,10 +28,6 @@ from engine.messages.completion import CompletionRequest, FinishReason
 from engine.models.decoder import Decoder
 from engine.tokenizer import CodeTokenizer
 
-# A CPU turns compute-bound at about a dozen tokens per forward; a GPU has width to spare.
-_CPU_BLOCK_SIZE, _GPU_BLOCK_SIZE = 8, 32
-# quad_spec runs k (k + 1) tokens per forward.
-_CPU_QUAD_BLOCK_SIZE, _GPU_QUAD_BLOCK_SIZE = 4, 16
 # First tokens tried per wanted alternative, as some lead to the same text.
 _MAX_BRANCHES = 2
 _INTERRUPTED = ("cancelled", "deadline")
@@ -40,20 +35,23 @@ _INTERRUPTED = ("cancelled", "deadline")
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """score: mean log-probability per token (None without tokens); num_tokens: end token too."""
+    """score: mean log-probability per token (None without tokens); num_tokens: end token too.
+    gate_features: see `gate_features`; is_withheld: the gate has emptied the text."""
 
     text: str
     finish_reason: FinishReason
     num_tokens: int
     num_near_ties: int
     score: float | None
+    gate_features: dict[str, float]
+    is_withheld: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Tools:
     """What every request of one engine works with. forbidden: bool (vocab_size,), ids that may
     never be chosen; newline_tokens: ids that write a line end; count_forward is called after each
-    forward."""
+    forward; gate: in force where a request does not switch it off."""
 
     decoder: Decoder
     tokenizer: CodeTokenizer
@@ -61,11 +59,12 @@ class Tools:
     newline_tokens: frozenset[int]
     prefill_chunk_tokens: int
     count_forward: Callable[[], None]
+    gate: Gate
 
 
 @dataclass(slots=True)
 class Answer:
-    """One request in work. `meter` counts over all its candidates."""
+    """One request in work. `meter` and `speculation` count over all its candidates."""
 
     tools: Tools
     request: CompletionRequest
@@ -75,15 +74,20 @@ class Answer:
     cache: KVCache
     meter: Meter
     limits: Limits
+    speculation: Speculation = field(default_factory=Speculation)
 
     def candidates(self, emit: Callable[[int, str], None]) -> list[Candidate]:
         """n candidates, best first; fewer when there are not so many different ones or the
-        request is interrupted."""
+        request is interrupted, and only an empty one when the gate withholds the best."""
         if self.route.method == "length_search":
             found = self._search(emit)
             if found is not None:
                 return found
         return self._decode_all(emit)
+
+    @property
+    def _gate(self) -> Gate | None:
+        return self.tools.gate if self.request.gate and self.request.mode == "auto" else None
 
     def _decode_all(self, emit: Callable[[int, str], None]) -> list[Candidate]:
         found: list[Candidate] = []
@@ -102,7 +106,8 @@ class Answer:
             if found:
                 emit(index, candidate.text)
             found.append(candidate)
-            if len(found) == self.request.n or candidate.finish_reason in _INTERRUPTED:
+            is_last = candidate.is_withheld or candidate.finish_reason in _INTERRUPTED
+            if len(found) == self.request.n or is_last:
                 break
         return found
 
@@ -117,6 +122,9 @@ class Answer:
         seed of that number; None when there is no such token."""
         stopper = self._stopper()
         state = self._state(branch, stopper)
+        if self._gate is not None and branch == 0:
+            state.max_first_end_logprob = self._gate.max_first_end_logprob
+        state.owes_text = not self.request.gate
         streams = streams and self.request.stream
         num_sent = 0
 
@@ -134,41 +142,27 @@ class Answer:
         if not state.tokens and not state.is_finished:
             return None
         candidate = self._finish(state, stopper)
+        if self._gate is not None and branch == 0 and not num_sent:
+            # Alternatives to an offered text are owed, and text that is sent cannot be taken back.
+            candidate = _gated(candidate, self._gate)
         if streams and len(candidate.text) > num_sent:
             emit(candidate.text[num_sent:])
         return candidate
 
     def _steps(self, state: Decoding, branch: int) -> Steps[None]:
+        mode, need, tools = self.route.mode, self.prompt.need, self.tools
+        plan = draft_plan(self.request.mode, self.request.block_size, tools.decoder.device)
         missing = self.prompt.context[self.cache.length :]
-        logits = yield from prefill(missing, self.cache, self.tools.prefill_chunk_tokens)
-        pick = self._first_pick(state, logits, branch)
+        prefilled = yield from prefill_for(mode, state, plan, missing, tools.prefill_chunk_tokens)
+        pick = first_pick(state, prefilled.logits, need, tools.tokenizer, branch)
         if pick is None:
             return
-        seed = yield from spell(state, pick, self.prompt.need, self.tools.tokenizer)
+        seed = yield from spell(state, pick, need, tools.tokenizer)
         if not state.is_finished:
-            yield from self._mode_steps(state, seed)
-
-    def _first_pick(self, state: Decoding, logits: torch.Tensor, branch: int) -> Pick | None:
-        """The first token: healed when the cursor stands inside one; alternatives branch here."""
-        need = self.prompt.need
-        if branch and state.sampler.is_greedy:
-            # Shorter tokens would only spell the typed characters in another way.
-            return state.sampler.pick_nth(logits, branch, self._whole_need_tokens())
-        allowed = self.tools.tokenizer.allowed_first_tokens(need) if need else None
-        return state.sampler.pick(logits, allowed)
-
-    def _mode_steps(self, state: Decoding, seed: int) -> Steps[None]:
-        # The head of the suffix joins the block only where the prompt knows where the hole ends.
-        head = self.prompt.suffix_head if self.route.method == "fim_tokens" else []
-        match self.route.mode:
-            case "ar":
-                return ar(state, seed)
-            case "quad_spec":
-                return quad_spec(state, seed)
-            case "diffusion" if not self.route.is_verified:
-                return diffusion(state, seed, head)
-            case _:
-                return linear_spec(state, seed, head)
+            # The head of the suffix joins the block only where the prompt knows the hole's end.
+            head = self.prompt.suffix_head if self.route.method == "fim_tokens" else []
+            draft = prefilled.draft.behind(len(state.tokens) - 1)
+            yield from mode_steps(mode, state, seed, suffix_head=head, plan=plan, draft=draft)
 
     def _search(self, emit: Callable[[int, str], None]) -> list[Candidate] | None:
         """Length search; its rows are the alternatives. None when no length fits: the route has
@@ -182,7 +176,7 @@ class Answer:
             if len(context) > self.cache.length:
                 missing = context[self.cache.length :]
                 yield from prefill(missing, self.cache, self.tools.prefill_chunk_tokens)
-            allowed = self._whole_need_tokens()
+            allowed = whole_need_tokens(self.prompt.need, self.tools.tokenizer)
             newline = self.tools.newline_tokens if self._wants_one_line else frozenset()
             window = Window(last, self.prompt.suffix_head, allowed, newline)
             rows.extend((yield from length_search(state, window)))
@@ -208,18 +202,6 @@ class Answer:
     def _wants_one_line(self) -> bool:
         return self.hole.is_inside_line and not self.hole.starts_line and self.request.stop_rules
 
-    def _whole_need_tokens(self) -> list[int] | None:
-        """Ids that spell all that must be healed, for a slot that can hold one token only."""
-        need = self.prompt.need
-        if not need:
-            return None
-        tokenizer = self.tools.tokenizer
-        return [
-            token_id
-            for token_id in tokenizer.allowed_first_tokens(need)
-            if tokenizer.token_bytes(token_id).startswith(need)
-        ]
-
     def _run(self, steps: Steps[None], state: Decoding, after: Callable[[], None]) -> None:
         try:
             run_steps(steps, self.tools.decoder, self.cache, self.meter, self.limits, after)
@@ -233,12 +215,15 @@ class Answer:
 
     def _finish(self, state: Decoding, stopper: Stopper) -> Candidate:
         num_tokens = len(state.logprobs)
+        text = stopper.final_text(state.tokens)
         return Candidate(
-            stopper.final_text(state.tokens),
+            text,
             state.finish_reason or "stop",
             max(num_tokens, len(state.tokens)),
             state.num_near_ties,
             sum(state.logprobs) / num_tokens if num_tokens else None,
+            gate_features(state, text, self.hole),
+            state.is_withheld,
         )
 
     def _stopper(self) -> Stopper:
@@ -265,14 +250,16 @@ class Answer:
                 top_p=request.top_p,
                 seed=seed,
                 dtype=self.tools.decoder.dtype,
+                end_ids=self.tools.decoder.config.eos_token_ids,
             ),
             params=DecodingParams(
-                block_size=request.block_size or self._default_block_size(),
+                block_size=request.block_size or default_block_size(self.tools.decoder.device),
                 max_tokens=self._max_tokens(),
                 confidence_threshold=request.confidence_threshold,
                 max_denoising_steps=request.max_denoising_steps,
             ),
             stop=stopper,
+            speculation=self.speculation,
         )
 
     def _max_tokens(self) -> int:
@@ -280,8 +267,9 @@ class Answer:
         room = self.tools.decoder.config.max_positions - len(self.prompt.context)
         return max(1, min(self.request.max_tokens, room))
 
-    def _default_block_size(self) -> int:
-        on_gpu = self.tools.decoder.device.type == "cuda"
-        if self.route.mode == "quad_spec":
-            return _GPU_QUAD_BLOCK_SIZE if on_gpu else _CPU_QUAD_BLOCK_SIZE
-        return _GPU_BLOCK_SIZE if on_gpu else _CPU_BLOCK_SIZE
+
+def _gated(candidate: Candidate, gate: Gate) -> Candidate:
+    """`candidate`, or an empty one if it is not worth offering."""
+    if not candidate.text or not gate.withholds(candidate.gate_features):
+        return candidate
+    return replace(candidate, text="", finish_reason="stop", is_withheld=True)

@@ -62,10 +62,15 @@ def spell(state: Decoding, pick: Pick, need: bytes, tokenizer: CodeTokenizer) ->
 
     Tokens that only spell what the user has typed already do not count against max_tokens.
     """
+    if need:
+        state.first_index = None
     while True:
         written = tokenizer.token_bytes(pick.tokens[0])
         state.num_uncounted_tokens += bool(need) and len(written) <= len(need)
+        state.log_masses.append(pick.log_mass)
         state.emit_pick(pick)
+        if need and len(written) == len(need):
+            state.first_index = len(state.tokens)
         need = unmet_need(need, written)
         if not need or state.is_finished:
             return pick.tokens[0]

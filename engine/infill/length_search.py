@@ -87,7 +87,6 @@ def no_fitting_length(route: Route, rows: Sequence[Row]) -> Route:
         name="left_to_right",
         method="prefix_only",
         mode="linear_spec",
-        is_verified=True,
         reason=f"No middle of up to {longest} tokens leads to the text right of the cursor, so the "
         "text left of it is continued and cut where the suffix begins.",
     )

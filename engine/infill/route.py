@@ -18,40 +18,38 @@ Method = Literal["fim_tokens", "length_search", "prefix_only"]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """mode is never ``auto``. is_verified: a causal pass judges what the block drafts."""
+    """mode is never ``auto``."""
 
     name: RouteName
     method: Method
     mode: Mode
-    is_verified: bool
     reason: str
 
 
-def choose_route(asked: Mode, hole: Hole, config: ModelConfig) -> Route:
+def choose_route(asked: Mode, hole: Hole, config: ModelConfig, *, has_draft_adapter: bool) -> Route:
     """Route of a request with mode `asked` at `hole`, for a model with `config`."""
+    mode, why = _verified_mode(config, has_draft_adapter)
     if not hole.has_suffix:
         return Route(
             "left_to_right",
             "prefix_only",
-            "linear_spec" if asked == "auto" else asked,
-            is_verified=asked != "diffusion",
-            reason="Nothing but white space stands right of the cursor.",
+            mode if asked == "auto" else asked,
+            reason="Nothing but white space stands right of the cursor"
+            + (f"; {why}." if asked == "auto" else "."),
         )
     if config.fim is not None:
         return Route(
             "fim",
             "fim_tokens",
-            "diffusion" if asked == "auto" else asked,
-            is_verified=asked != "diffusion",
+            mode if asked == "auto" else asked,
             reason="Text stands right of the cursor and the model has fill-in-the-middle tokens"
-            + (": diffusion proposes, a causal pass verifies." if asked == "auto" else "."),
+            + (f"; {why}." if asked == "auto" else "."),
         )
     if asked in ("auto", "diffusion"):
         return Route(
             "fim",
             "length_search",
             "diffusion",
-            is_verified=False,
             reason="Text stands right of the cursor; the model has no fill-in-the-middle tokens, "
             "so middles of several lengths are denoised and ranked.",
         )
@@ -59,7 +57,16 @@ def choose_route(asked: Mode, hole: Hole, config: ModelConfig) -> Route:
         "left_to_right",
         "prefix_only",
         asked,
-        is_verified=True,
         reason=f"The model has no fill-in-the-middle tokens, so mode {asked} sees only the text "
         "left of the cursor and stops where the suffix begins.",
     )
+
+
+def _verified_mode(config: ModelConfig, has_draft_adapter: bool) -> tuple[Mode, str]:
+    """What ``auto`` means where a causal pass judges every token, and why."""
+    if config.adapter_scope == "block":
+        return "linear_spec", "diffusion drafts a block, a causal pass verifies it"
+    if has_draft_adapter:
+        return "quad_spec", "one pass verifies a draft and drafts anew behind every outcome"
+    # Its masks are worth nothing untrained: a speculation would only cost time.
+    return "ar", "no draft adapter is loaded, so tokens come one by one"

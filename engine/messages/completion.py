@@ -6,7 +6,7 @@ Validated here once, for the HTTP interface, the command line and the language s
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
 Mode = Literal["auto", "ar", "diffusion", "linear_spec", "quad_spec"]
@@ -49,6 +49,8 @@ class CompletionRequest:
     arrival of the request; when it passes, the best draft so far is returned. document is an
     opaque id under which the engine may keep the KV of this prompt for the next request.
     stop_rules switches the rules of `engine.infill.stops` off (end tokens and `stop` stay on).
+    gate: in mode ``auto``, offer nothing (an empty text) where `engine.infill.gate` judges so;
+    false = text is wanted in any case, so the first new token is no end token.
     """
 
     prompt: str
@@ -68,13 +70,14 @@ class CompletionRequest:
     deadline_ms: float | None = None
     document: str | None = None
     stop_rules: bool = True
+    gate: bool = True
 
     @classmethod
     def from_json(cls, body: object) -> CompletionRequest:
         """Validate a decoded JSON body. Raises FieldError naming the first field that is wrong."""
         if not isinstance(body, dict):
             raise FieldError("body", "must be a JSON object.")
-        known = {field.name for field in fields(cls)}
+        known = {known.name for known in fields(cls)}
         values: dict[str, Any] = {}
         for name, value in body.items():
             if name in known:
@@ -92,7 +95,7 @@ class CompletionRequest:
 
     def to_json(self) -> dict[str, Any]:
         """The JSON body that `from_json` reads back to an equal request."""
-        body = {field.name: getattr(self, field.name) for field in fields(self)}
+        body = {known.name: getattr(self, known.name) for known in fields(self)}
         body["stop"] = list(self.stop)
         return {name: value for name, value in body.items() if value is not None}
 
@@ -176,6 +179,7 @@ _CHECKS: dict[str, Callable[[str, object], Any]] = {
     "deadline_ms": _real(1.0, 3_600_000.0),
     "document": _text,
     "stop_rules": _boolean,
+    "gate": _boolean,
 }
 
 
@@ -190,7 +194,9 @@ class Facts:
     score: mean log-probability per emitted token under the pass that chose it, the causal one in
     every verified mode (None when no token was emitted). num_near_ties: emitted tokens whose two
     best logits lay within the rounding of the dtype in use, where another batch shape might choose
-    differently.
+    differently. num_cycles: verify passes of speculation over all choices; of num_drafted_tokens
+    laid before them they agreed with num_accepted_tokens. gated: a text was withheld by the gate;
+    gate_features: what it looks at, of the first choice, whether it is in force or not.
     """
 
     mode: str
@@ -203,19 +209,30 @@ class Facts:
     num_near_ties: int
     cached_tokens: int
     timings_ms: dict[str, float]
+    num_cycles: int = 0
+    num_drafted_tokens: int = 0
+    num_accepted_tokens: int = 0
+    gated: bool = False
+    gate_features: dict[str, float] = field(default_factory=dict)
 
     @property
     def tokens_per_forward(self) -> float:
         return self.tokens / self.forwards if self.forwards else 0.0
 
+    @property
+    def tokens_per_cycle(self) -> float:
+        """Acceptance length: the accepted drafts of a cycle and the verify pass's own token."""
+        return 1 + self.num_accepted_tokens / self.num_cycles if self.num_cycles else 0.0
+
     def to_json(self) -> dict[str, Any]:
-        body = {field.name: getattr(self, field.name) for field in fields(self)}
+        body = {known.name: getattr(self, known.name) for known in fields(self)}
         body["tokens_per_forward"] = round(self.tokens_per_forward, 3)
+        body["tokens_per_cycle"] = round(self.tokens_per_cycle, 3)
         return body
 
     @classmethod
     def from_json(cls, body: dict[str, Any]) -> Facts:
-        return cls(**{field.name: body[field.name] for field in fields(cls)})
+        return cls(**{known.name: body[known.name] for known in fields(cls)})
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,9 @@
 
 `engine.models` applies what `read_adapter` returns; training writes with `write_adapter`. Layout:
 ``adapter_config.json`` and ``adapter_model.safetensors`` (https://huggingface.co/docs/peft), plus
-our own optional tensor ``mask_embedding`` for diffusion adapters over an autoregressive base.
+our own optional tensor ``mask_embedding`` for diffusion adapters over an autoregressive base. Where
+a repository asks for small files the matrices are int8 with a scale per row
+(`engine.weights.int8_rows`), which PEFT itself does not read.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import json
 import math
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +25,8 @@ from safetensors.torch import save_file
 from engine.models.config import ModelConfig
 from engine.weights.checkpoint import PICKLE_SUFFIXES, expected_shapes, refuse_pickle
 from engine.weights.errors import WeightsError
-from engine.weights.safetensors_file import check_dtype, read_header
+from engine.weights.int8_rows import SCALE_SUFFIX, dequantize_rows, quantize_rows
+from engine.weights.safetensors_file import TensorInfo, check_dtype, read_header
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
@@ -75,8 +79,12 @@ def read_adapter(folder: Path, config: ModelConfig) -> LoraAdapter:
     path = _weights_file(folder)
     found: dict[str, dict[str, str]] = {}
     infos = read_header(path)
+    scales = _int8_scales(path, infos)
     for name, info in infos.items():
-        check_dtype(path, name, info)
+        if name in scales.values():
+            continue
+        if name not in scales:
+            check_dtype(path, name, info)
         if name == MASK_EMBEDDING:
             _expect_shape(path, name, info.shape, (config.hidden_size,))
             continue
@@ -95,15 +103,17 @@ def read_adapter(folder: Path, config: ModelConfig) -> LoraAdapter:
             out_size, in_size = shapes[f"{module}.weight"]
             _expect_shape(path, sides["A"], infos[sides["A"]].shape, (rank, in_size))
             _expect_shape(path, sides["B"], infos[sides["B"]].shape, (out_size, rank))
-            pairs[module] = (file.get_tensor(sides["A"]), file.get_tensor(sides["B"]))
+            down, up = (_matrix(file, sides[side], scales) for side in "AB")
+            pairs[module] = (down, up)
         mask = file.get_tensor(MASK_EMBEDDING) if MASK_EMBEDDING in infos else None
     return LoraAdapter(rank, scale, pairs, mask)
 
 
-def write_adapter(folder: Path, adapter: LoraAdapter) -> None:
+def write_adapter(folder: Path, adapter: LoraAdapter, *, int8: bool = False) -> None:
     """Write `adapter` into `folder` (made if absent) so that `read_adapter` gives it back.
 
     Each file appears by a rename. The scale is stored as PEFT does, as alpha = scale * rank.
+    int8: the matrices in a quarter of the size of fp32, rounded.
     """
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {
@@ -111,6 +121,8 @@ def write_adapter(folder: Path, adapter: LoraAdapter) -> None:
         for module, pair in adapter.pairs.items()
         for side, tensor in zip("AB", pair, strict=True)
     }
+    if int8:
+        tensors = _as_int8(tensors)
     if adapter.mask_embedding is not None:
         tensors[MASK_EMBEDDING] = adapter.mask_embedding.contiguous()
     alpha = adapter.scale * adapter.rank
@@ -128,6 +140,31 @@ def write_adapter(folder: Path, adapter: LoraAdapter) -> None:
     text.write_text(json.dumps(raw, indent=2), encoding="utf-8")
     os.replace(weights, folder / WEIGHTS_FILE)
     os.replace(text, folder / CONFIG_FILE)
+
+
+def _as_int8(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    found = {}
+    for name, matrix in tensors.items():
+        found[name], found[name + SCALE_SUFFIX] = quantize_rows(matrix)
+    return found
+
+
+def _int8_scales(path: Path, infos: Mapping[str, TensorInfo]) -> dict[str, str]:
+    """Name of the scales of each int8 matrix. Raises WeightsError where they are not right."""
+    scales = {}
+    for name, info in infos.items():
+        if info.dtype != "I8":
+            continue
+        scale = infos.get(name + SCALE_SUFFIX)
+        if scale is None or scale.dtype != "F32" or scale.shape != info.shape[:1]:
+            raise WeightsError(f"{path}: tensor {name} is int8, but its F32 scales are missing.")
+        scales[name] = name + SCALE_SUFFIX
+    return scales
+
+
+def _matrix(file: Any, name: str, scales: Mapping[str, str]) -> torch.Tensor:
+    stored: torch.Tensor = file.get_tensor(name)
+    return dequantize_rows(stored, file.get_tensor(scales[name])) if name in scales else stored
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

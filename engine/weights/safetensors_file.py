@@ -25,6 +25,8 @@ from engine.weights.errors import WeightsError
 SUPPORTED_DTYPES = {"F32": 4, "F16": 2, "BF16": 2}
 """Accepted element types and their size in bytes."""
 
+_ITEM_BYTES = {**SUPPORTED_DTYPES, "I8": 1}
+
 _MAX_HEADER_BYTES = 100 * 2**20
 
 
@@ -99,7 +101,7 @@ def _parse_tensor(path: Path, name: str, value: Any) -> TensorInfo:
             raise ValueError
     except (KeyError, TypeError, ValueError):
         raise WeightsError(f"{path}: the header entry of tensor {name} is malformed.") from None
-    item_bytes = SUPPORTED_DTYPES.get(info.dtype)
+    item_bytes = _ITEM_BYTES.get(info.dtype)
     if item_bytes is not None and math.prod(info.shape) * item_bytes != end - begin:
         raise WeightsError(f"{path}: tensor {name} has not as many bytes as its shape asks for.")
     return info

@@ -215,3 +215,14 @@ def test_an_empty_model_name(nemodiff: Run, engine: FakeEngine) -> None:
     last = result.stderr.decode().splitlines()[-1]
     assert last.startswith("nemodiff: The model's name is empty; the known names are qwen2.5")
     assert engine.requests == []
+
+
+@pytest.mark.parametrize("where", [(), ("--engine-socket", "x.sock")])
+@pytest.mark.parametrize("flag", ["--draft-adapter=none", "--causal-adapter=here"])
+def test_adapters_of_an_engine_that_runs(
+    nemodiff: Run, engine: FakeEngine, where: tuple[str, ...], flag: str
+) -> None:
+    """A running engine has its adapters; the flags must not seem to change them."""
+    result = nemodiff("complete", "-", *AT_START, *where, flag)
+    assert_one_sentence(result, "--draft-adapter", "--in-process")
+    assert engine.requests == []

@@ -42,6 +42,7 @@ def test_json_has_the_promised_keys(nemodiff: Run, engine: FakeEngine, tmp_path:
         "tokens": 12,
         "forwards": 5,
         "score": -0.25,
+        "gated": False,
         "timings_ms": {"prefill": 3.0, "decode": 7.5, "total": 10.5},
     }
     (request,) = engine.requests
@@ -167,6 +168,14 @@ def test_the_deadline_is_told(nemodiff: Run, engine: FakeEngine) -> None:
     engine.default = Answer(texts=("a +",), finish_reason="deadline")
     result = nemodiff("complete", "-", "--line", "1", "--column", "0")
     assert b"the deadline passed: this is the best draft so far" in result.stdout
+
+
+def test_a_closed_gate_is_told(nemodiff: Run, engine: FakeEngine) -> None:
+    engine.default = Answer(texts=("",), gated=True)
+    result = nemodiff("complete", "-", "--line", "1", "--column", "0")
+    assert b"nothing worth offering (--no-gate shows it all the same)" in result.stdout
+    assert complete_json(nemodiff, "-", "--line", "1", "--column", "0", "--no-gate")["gated"]
+    assert [request.gate for request in engine.requests] == [True, False]
 
 
 def test_control_codes_cannot_reach_the_terminal(nemodiff: Run, engine: FakeEngine) -> None:

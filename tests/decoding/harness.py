@@ -9,11 +9,13 @@ import torch
 
 from engine.decoding.ar import ar
 from engine.decoding.diffusion import diffusion
+from engine.decoding.draft_plan import AdaptivePlan, Plan
 from engine.decoding.forward import Steps, prefill
 from engine.decoding.linear_spec import linear_spec
 from engine.decoding.loop import Limits, Meter, run_steps
 from engine.decoding.quad_spec import quad_spec
 from engine.decoding.sampling import Sampler
+from engine.decoding.shared_pass import prefill_with_draft
 from engine.decoding.state import Decoding, DecodingParams
 from engine.models.decoder import Decoder
 
@@ -54,9 +56,11 @@ def decode(
     max_steps: int | None = None,
     temperature: float = 0.0,
     seed: int = 0,
+    plan: Plan | None = None,
     chunk_tokens: int = 64,
     limits: Limits | None = None,
 ) -> Decoded:
+    """mode: one of MODES, or ``adaptive``: quad_spec as ``auto`` runs it, with `plan`."""
     cache = decoder.new_cache()
     sampler = Sampler(
         forbidden=only_mask_forbidden(decoder),
@@ -64,12 +68,23 @@ def decode(
         top_p=1.0,
         seed=seed,
         dtype=decoder.dtype,
+        end_ids=decoder.config.eos_token_ids,
     )
     params = DecodingParams(block_size, max_tokens, threshold, max_steps)
     state = Decoding(decoder.config, cache, sampler, params)
     meter = Meter()
 
+    def adaptive(plan: Plan) -> Steps[None]:
+        depth = plan([], max_tokens)[0]
+        first = yield from prefill_with_draft(state, list(prompt), chunk_tokens, depth)
+        pick = sampler.pick(first.logits)
+        if not state.emit_pick(pick):
+            yield from quad_spec(state, pick.tokens[0], plan, first.draft)
+
     def steps() -> Steps[None]:
+        if mode == "adaptive":
+            yield from adaptive(plan or AdaptivePlan())
+            return
         logits = yield from prefill(list(prompt), cache, chunk_tokens)
         pick = sampler.pick(logits)
         if not state.emit_pick(pick):

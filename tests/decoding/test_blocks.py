@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.decoding import blocks
-from engine.decoding.quad_spec import group_length, quad_offsets, quad_view
 from engine.models.config import ModelConfig
 
 CONFIG = ModelConfig(
@@ -104,25 +103,11 @@ def test_masks_scope_leaves_visible_tokens_causal(is_mask: list[bool]) -> None:
     assert blocks.block_view(ids, CONFIG) == "full"
 
 
-@given(st.integers(1, 8), st.integers(1, 9))
-def test_quad_layout(num_groups: int, length: int) -> None:
-    device = torch.device("cpu")
-    view = quad_view(num_groups, length, device)
-    offsets = quad_offsets(num_groups, length, device).tolist()
-    for a in range(num_groups * length):
-        group, slot = divmod(a, length)
-        assert offsets[a] == group + slot
-        for b in range(num_groups * length):
-            other, other_slot = divmod(b, length)
-            chain = other_slot == 0 and other <= group
-            assert bool(view[a, b]) == (chain or (slot > 0 and other == group))
-
-
-def test_quad_group_length() -> None:
-    """k drafts: k (k + 1) tokens in the published layout; one mask less where rows look ahead."""
-    assert group_length(16, CONFIG) * 16 == 272
-    assert group_length(32, CONFIG) * 32 == 1056
-    assert group_length(4, NEXT) == 4
+@given(st.lists(st.floats(0.0, 1.0), max_size=6), st.floats(0.0, 1.0))
+def test_num_sure(confidences: list[float], threshold: float) -> None:
+    num = blocks.num_sure(confidences, threshold)
+    assert all(value >= threshold for value in confidences[:num])
+    assert num == len(confidences) or confidences[num] < threshold
 
 
 def test_draft_rows() -> None:

@@ -35,12 +35,13 @@ def prompts(start: int, num: int, engine: Engine) -> list[list[int]]:
 
 @pytest.mark.parametrize("start", range(0, NUM_PROMPTS, CHUNK))
 def test_speculation_equals_ar(tiny: Engine, start: int) -> None:
-    num_near_ties = {"linear_spec": 0, "quad_spec": 0}
-    num_forwards = {"ar": 0, "linear_spec": 0, "quad_spec": 0}
+    num_near_ties = {"linear_spec": 0, "quad_spec": 0, "adaptive": 0}
+    num_forwards = {"ar": 0, **num_near_ties}
     for number, prompt in enumerate(prompts(start, CHUNK, tiny)):
         expected = decode(tiny.decoder, prompt, "ar", max_tokens=NUM_TOKENS)
         num_forwards["ar"] += expected.meter.num_forwards
-        for mode, block_size in (("linear_spec", (8, 16, 32)[number % 3]), ("quad_spec", 8)):
+        linear_size = (8, 16, 32)[number % 3]
+        for mode, block_size in (("linear_spec", linear_size), ("quad_spec", 8), ("adaptive", 8)):
             found = decode(tiny.decoder, prompt, mode, max_tokens=NUM_TOKENS, block_size=block_size)
             num_near_ties[mode] += assert_lossless(
                 tiny.decoder, prompt, expected.tokens, found.tokens
@@ -50,6 +51,7 @@ def test_speculation_equals_ar(tiny: Engine, start: int) -> None:
     # A speculation that never pays would be equal, too.
     assert num_forwards["linear_spec"] < 0.75 * num_forwards["ar"]
     assert num_forwards["quad_spec"] < 0.5 * num_forwards["ar"]
+    assert num_forwards["adaptive"] < 0.5 * num_forwards["ar"]
 
 
 @pytest.fixture(scope="module")

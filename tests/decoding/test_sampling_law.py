@@ -46,7 +46,7 @@ def exact_law(decoder: Decoder, prompt: list[int], ends: tuple[int, ...]) -> dic
     return law
 
 
-@pytest.mark.parametrize("mode", ["ar", "linear_spec", "quad_spec"])
+@pytest.mark.parametrize("mode", ["ar", "linear_spec", "quad_spec", "adaptive"])
 def test_law_is_that_of_ar(tiny: Engine, mode: str) -> None:
     decoder = tiny.decoder
     # Where a local name is due: a dozen choices, each to be repeated two tokens later.
@@ -121,6 +121,31 @@ def test_restricted_pick_keeps_the_true_probability() -> None:
     pick = sampler().pick(logits.clone(), [1, 2])
     assert pick.tokens == [1]
     assert pick.logprobs[0] == pytest.approx(math.log(0.2), abs=1e-4)
+
+
+def test_restricted_pick_tells_the_mass_it_was_restricted_to() -> None:
+    logits = torch.log(torch.tensor([[0.7, 0.2, 0.05, 0.03, 0.02, 1e-9]]))
+    assert sampler().pick(logits.clone(), [1, 2]).log_mass == pytest.approx(
+        math.log(0.25), abs=1e-4
+    )
+    nth = sampler().pick_nth(logits.clone(), 1, [1, 2])
+    assert nth is not None and nth.log_mass == pytest.approx(math.log(0.25), abs=1e-4)
+    assert sampler().pick(logits.clone()).log_mass == 0.0
+
+
+def test_pick_tells_how_likely_the_text_ends() -> None:
+    logits = torch.log(torch.tensor([[0.7, 0.2, 0.05, 0.05], [0.1, 0.1, 0.4, 0.4]]))
+    ending = Sampler(
+        forbidden=torch.zeros(4, dtype=torch.bool),
+        temperature=0.0,
+        top_p=1.0,
+        seed=1,
+        dtype=torch.float32,
+        end_ids=(2, 3),
+    )
+    found = ending.pick(logits.clone()).end_logprobs
+    assert found == pytest.approx([math.log(0.1), math.log(0.8)], abs=1e-4)
+    assert sampler().pick(torch.zeros(1, 6)).end_logprobs == [-math.inf]
 
 
 def test_the_smallest_temperature_is_greedy() -> None:

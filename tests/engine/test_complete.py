@@ -47,7 +47,8 @@ def test_routes_say_what_and_why(tiny: Engine, fim: Engine, mode: str) -> None:
     assert left.facts.mode == ("linear_spec" if mode == "auto" else mode)
     filled = ask(fim, "def ", "\n    return 1\n", mode=mode, max_tokens=6)
     assert filled.facts.route == "fim"
-    assert filled.facts.mode == ("diffusion" if mode == "auto" else mode)
+    # Without a draft adapter a speculation would only cost time.
+    assert filled.facts.mode == ("ar" if mode == "auto" else mode)
     hole = next(hole for hole in language.holes(1, 9) if hole.num_middle_tokens < 9)
     searched = ask(tiny, hole.prefix, hole.suffix, mode=mode, max_tokens=12)
     expected = "fim" if mode in ("auto", "diffusion") else "left_to_right"
@@ -147,14 +148,15 @@ def test_a_cancelled_prefill_keeps_what_it_has_paid_for(tiny_config: EngineConfi
     engine.prefix_cache.check_integrity()
 
 
+@pytest.mark.parametrize("mode", ["linear_spec", "quad_spec"])
 def test_deadline_returns_the_best_draft_so_far(
-    tiny: Engine, monkeypatch: pytest.MonkeyPatch
+    tiny: Engine, monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
     """The clock is driven by the test: the deadline falls after the n-th forward."""
     from engine.decoding import loop
 
     text = document()[:60]
-    whole = ask(tiny, text, mode="linear_spec", max_tokens=40).choices[0].text
+    whole = ask(tiny, text, mode=mode, max_tokens=40).choices[0].text
     seen = []
     for num_forwards in range(1, 8):
         start = tiny.num_forwards
@@ -164,7 +166,7 @@ def test_deadline_returns_the_best_draft_so_far(
             lambda start=start, n=num_forwards: 1000.0 + (tiny.num_forwards - start >= n),
         )
         found = tiny.complete(
-            CompletionRequest(prompt=text, mode="linear_spec", max_tokens=40, deadline_ms=500),
+            CompletionRequest(prompt=text, mode=mode, max_tokens=40, deadline_ms=500),  # type: ignore[arg-type]
             arrived_s=1000.0,
         )
         monkeypatch.undo()
@@ -385,6 +387,37 @@ def test_stop_strings_and_max_tokens(tiny: Engine) -> None:
     assert found.choices[0].finish_reason == "stop"
     short = ask(tiny, text, max_tokens=3, stop_rules=False)
     assert (short.facts.tokens, short.choices[0].finish_reason) == (3, "length")
+
+
+def test_facts_of_speculation_add_up(tiny: Engine) -> None:
+    """Acceptance length can be computed from the facts; modes without drafts have none."""
+    text = document(2)[:60]
+    # No healing, whose passes are not cycles.
+    text = text[: text.rindex("\n") + 1]
+    wishes = {"max_tokens": 30, "stop_rules": False}
+    for mode in ("linear_spec", "quad_spec", "auto"):
+        facts = ask(tiny, text, mode=mode, **wishes).facts
+        per_cycle = 1 if mode == "quad_spec" else 2
+        assert facts.forwards == per_cycle * facts.num_cycles
+        # The prefill's token, and in each cycle the accepted drafts and one more.
+        assert facts.tokens == 30 == 1 + facts.num_cycles + facts.num_accepted_tokens
+        assert facts.num_accepted_tokens <= facts.num_drafted_tokens
+        assert facts.tokens_per_cycle == pytest.approx(29 / facts.num_cycles)
+    for mode in ("ar", "diffusion"):
+        facts = ask(tiny, text, mode=mode, **wishes).facts
+        assert (facts.num_cycles, facts.tokens_per_cycle) == (0, 0.0)
+
+
+def test_quad_spec_drafts_in_the_prefill_already(tiny: Engine) -> None:
+    """One forward fewer than verify passes alone would need; a block size asks for the layout."""
+    text = document(2)[:60]
+    text = text[: text.rindex("\n") + 1]
+    wishes = {"max_tokens": 30, "stop_rules": False, "mode": "quad_spec"}
+    free, fixed = ask(tiny, text, **wishes), ask(tiny, text, block_size=8, **wishes)
+    assert free.choices[0].text == fixed.choices[0].text
+    # Every cycle of the published layout verifies 7 drafts, the first one included.
+    facts = fixed.facts
+    assert 7 * (facts.num_cycles - 1) < facts.num_drafted_tokens <= 7 * facts.num_cycles
 
 
 def test_describe_holds_no_text_and_says_why(tiny: Engine, tmp_path: Path) -> None:

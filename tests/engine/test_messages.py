@@ -39,6 +39,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
         deadline_ms=st.none() | st.floats(1, 1000),
         document=st.none() | texts,
         stop_rules=st.booleans(),
+        gate=st.booleans(),
     )
 )
 def test_request_round_trip(asked: CompletionRequest) -> None:
@@ -57,6 +58,11 @@ def test_completion_round_trip() -> None:
         num_near_ties=1,
         cached_tokens=3,
         timings_ms={"total": 1.5},
+        num_cycles=4,
+        num_drafted_tokens=9,
+        num_accepted_tokens=2,
+        gated=True,
+        gate_features={"mean_logprob": -0.25},
     )
     completion = Completion(
         id="c",
@@ -70,6 +76,8 @@ def test_completion_round_trip() -> None:
     body = json.loads(json.dumps(completion.to_json()))
     assert Completion.from_json(body) == completion
     assert body["nemodiff"]["tokens_per_forward"] == 1.5
+    # Two accepted drafts in four cycles, and each cycle's own token.
+    assert body["nemodiff"]["tokens_per_cycle"] == 1.5
     assert body["usage"]["total_tokens"] == 11
 
 
@@ -97,6 +105,7 @@ def test_completion_round_trip() -> None:
         ({"prompt": "a", "stop": ["x"] * 17}, "stop"),
         ({"prompt": "a", "n": 9}, "n"),
         ({"prompt": "a", "stream": "yes"}, "stream"),
+        ({"prompt": "a", "gate": 1}, "gate"),
         ({"prompt": "a", "deadline_ms": 0}, "deadline_ms"),
         ({"prompt": "a", "logprobs": 5}, "logprobs"),
         ({"prompt": "a", "max_token": 5}, "max_token"),

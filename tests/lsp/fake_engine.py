@@ -37,6 +37,7 @@ class Answer:
 
     texts: Sequence[str] = ("pass",)
     finish_reason: str = "stop"
+    gated: bool = False
     is_held: bool = False
     status: int = 200
     error: str = ""
@@ -197,5 +198,6 @@ def completion_of(request: CompletionRequest, answer: Answer, model: str) -> Com
             num_near_ties=0,
             cached_tokens=0,
             timings_ms={"prefill": 3.0, "decode": 7.5, "total": 10.5},
+            gated=answer.gated,
         ),
     )

@@ -39,7 +39,7 @@ async def test_the_hole_at_the_cursor_is_asked_for(
     (request,) = engine.requests
     assert request.prompt == "def add(a, b):\n    return "
     assert request.suffix == "\n\nprint(add(1, 2))\n"
-    assert (request.n, request.mode, request.stream) == (1, "auto", False)
+    assert (request.n, request.mode, request.stream, request.gate) == (1, "auto", False, True)
 
 
 async def test_no_path_leaves_the_process(client: LanguageClient, engine: FakeEngine) -> None:
@@ -61,7 +61,8 @@ async def test_a_key_asks_for_three_distinct_alternatives_best_first(
     engine.default = Answer(texts=("b + a", "a + b", "b + a  "))
     open_text(client, SOURCE)
     answer = await ask(client, inline_params(1, 11, is_invoked=True))
-    assert engine.requests[0].n == 3
+    # Who asks by a key is shown what there is.
+    assert (engine.requests[0].n, engine.requests[0].gate) == (3, False)
     assert texts_of(answer) == ["b + a", "a + b"]
 
 

@@ -232,6 +232,30 @@ def test_low_rank_touches_only_its_rows() -> None:
     torch.testing.assert_close(linear(x, rows), expected)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("rows", [slice(2, 5), slice(None), torch.tensor([0, 3])])
+def test_packed_low_rank_equals_plain(dtype: torch.dtype, rows: torch.Tensor | slice) -> None:
+    problem = packing_problem(dtype)
+    if problem is not None:
+        pytest.skip(problem)
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(96, 64, generator=generator).to(dtype)
+    low = LowRank(
+        torch.randn(6, 64, generator=generator).to(dtype),
+        torch.randn(96, 6, generator=generator).to(dtype),
+    )
+    x = torch.randn(7, 64, generator=generator).to(dtype)
+    tolerance = (
+        {"atol": 1e-3, "rtol": 1e-4} if dtype == torch.float32 else {"atol": 1.0, "rtol": 0.05}
+    )
+    packed, plain = (Linear(weight, None, packed=choice) for choice in (True, False))
+    packed.adapter = plain.adapter = low
+    torch.testing.assert_close(packed(x, rows), plain(x, rows), **tolerance)
+    assert not torch.allclose(packed(x, rows), packed(x), **tolerance)
+    packed.adapter = None
+    torch.testing.assert_close(packed(x, rows), packed(x))
+
+
 def test_packing_falls_back_when_the_self_check_fails(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -205,3 +205,47 @@ def test_an_adapter_in_a_pickle_is_refused_by_name(tmp_path: Path) -> None:
 
 def test_a_folder_without_an_adapter_is_refused(tmp_path: Path) -> None:
     _refused(tmp_path, "adapter_config.json is missing")
+
+
+def test_int8_matrices_are_read_back_within_half_a_step(tmp_path: Path) -> None:
+    adapter = read_adapter_of_random(tmp_path / "plain")
+    write_adapter(tmp_path / "small", adapter, int8=True)
+    again = read_adapter(tmp_path / "small", CONFIG)
+    assert (again.rank, again.scale, set(again.pairs)) == (4, 4.0, set(adapter.pairs))
+    for module, pair in adapter.pairs.items():
+        for wanted, found in zip(pair, again.pairs[module], strict=True):
+            step = wanted.abs().amax(dim=1, keepdim=True) / 127
+            # Half a step, and what bf16 rounds away of the largest value.
+            assert bool(((wanted - found.float()).abs() <= 0.5 * step + 127 * step / 256).all())
+    stored = load_file(tmp_path / "small" / "adapter_model.safetensors")
+    assert {each.dtype for each in stored.values() if each.dim() == 2} == {torch.int8}
+
+
+def test_a_row_of_zeros_stays_zero(tmp_path: Path) -> None:
+    adapter = read_adapter_of_random(tmp_path / "plain")
+    for _, up in adapter.pairs.values():
+        up[1] = 0.0
+    write_adapter(tmp_path / "small", adapter, int8=True)
+    for _, up in read_adapter(tmp_path / "small", CONFIG).pairs.values():
+        assert not up[1].any() and bool(torch.isfinite(up).all())
+
+
+@pytest.mark.parametrize("fault", ["missing", "shape", "dtype"])
+def test_int8_without_the_right_scales_is_refused(tmp_path: Path, fault: str) -> None:
+    write_adapter(tmp_path, read_adapter_of_random(tmp_path / "plain"), int8=True)
+    tensors = load_file(tmp_path / "adapter_model.safetensors")
+    name = next(name for name in tensors if name.endswith(".int8_scale"))
+    if fault == "missing":
+        del tensors[name]
+    elif fault == "shape":
+        tensors[name] = tensors[name][:-1].clone()
+    else:
+        tensors[name] = tensors[name].bfloat16()
+    save_file(tensors, tmp_path / "adapter_model.safetensors")
+    with pytest.raises(WeightsError, match="F32 scales are missing"):
+        read_adapter(tmp_path, CONFIG)
+
+
+def read_adapter_of_random(folder: Path) -> LoraAdapter:
+    write_released(folder)
+    return read_adapter(folder, CONFIG)
