@@ -159,6 +159,7 @@ class Engine:
             hole,
             self.decoder.config,
             has_draft_adapter=self.decoder.has_draft_adapter,
+            has_causal_adapter=self.causal_adapter is not None,
         )
         prompt = self.prompts.build(hole, route, request.document)
         built = time.monotonic()

@@ -26,9 +26,27 @@ class Route:
     reason: str
 
 
-def choose_route(asked: Mode, hole: Hole, config: ModelConfig, *, has_draft_adapter: bool) -> Route:
-    """Route of a request with mode `asked` at `hole`, for a model with `config`."""
+def choose_route(
+    asked: Mode,
+    hole: Hole,
+    config: ModelConfig,
+    *,
+    has_draft_adapter: bool,
+    has_causal_adapter: bool = False,
+) -> Route:
+    """Route of a request with mode `asked` at `hole`, for a model with `config`.
+
+    has_causal_adapter: the model was trained to end a middle, also that before an empty suffix.
+    """
     mode, why = _verified_mode(config, has_draft_adapter)
+    if not hole.has_suffix and config.fim is not None and has_causal_adapter:
+        return Route(
+            "left_to_right",
+            "fim_tokens",
+            mode if asked == "auto" else asked,
+            reason="Nothing but white space stands right of the cursor, and the causal adapter "
+            "knows where such a text ends" + (f"; {why}." if asked == "auto" else "."),
+        )
     if not hole.has_suffix:
         return Route(
             "left_to_right",

@@ -15,6 +15,7 @@ _PURPOSE = {
     "base model at load.",
     "draft": "Lets mask tokens draft the tokens that the base model would write next. Active at "
     "mask tokens only: whatever the base model itself says stays as it is.",
+    "full": "A whole model converted to block diffusion: causal and masked, same-position logits.",
 }
 
 
@@ -30,12 +31,11 @@ def write_card(
 ) -> None:
     """Write README.md beside the adapter in `folder`."""
     lines = [
-        f"# {facts['kind'].capitalize()} adapter for {facts['model']}",
+        f"# {facts['kind'].capitalize()} training of {facts['model']}",
         "",
         _PURPOSE[facts["kind"]],
         "",
-        f"- Base: `{facts['model']}` ({facts.get('base_source', 'a local checkpoint')}); LoRA of "
-        f"rank {facts['rank']} on all linear layers, bfloat16, PEFT layout.",
+        f"- Base: `{facts['model']}`; {_form(facts)}.",
         f"- Training: {num_steps} steps, {num_tokens} tokens of context and middle, seed "
         f"{facts['seed']}.",
         f"- Command: `{command}`",
@@ -48,6 +48,12 @@ def write_card(
         *(f"- {name}: {value:.4g}" for name, value in sorted(figures.items())),
     ]
     (folder / CARD_FILE).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _form(facts: dict[str, Any]) -> str:
+    if "rank" not in facts:
+        return "all weights"
+    return f"LoRA of rank {facts['rank']} on all linear layers, PEFT layout"
 
 
 def _corpus_summary(corpus: Path) -> str:

@@ -27,6 +27,8 @@ class CausalFim:
     costs 1.6 times as much; without it the context is still computed with the adapter.
     """
 
+    export_name = "adapter"
+
     def __init__(
         self,
         network: Network,

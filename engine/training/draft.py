@@ -75,6 +75,8 @@ class _Clean:
 class DraftAdapter:
     """Objective over the token sequences of `stream`, with `held_out` ones to judge by."""
 
+    export_name = "adapter"
+
     def __init__(
         self,
         network: Network,

@@ -19,6 +19,9 @@ KeysAndValues = tuple[torch.Tensor, torch.Tensor]
 TILE = 128
 """Rows per tile of the block mask. Rows are padded to whole tiles, so shapes seldom change."""
 
+# torch compiles anew for sizes of one, so there are never fewer tiles than two.
+_MIN_TILES = 2
+
 _FAR = 2**31 - 1
 _compiled: Callable[..., torch.Tensor] | None = None
 
@@ -119,7 +122,7 @@ def _tiled(values: torch.Tensor) -> torch.Tensor:
 def _padded(rows: Rows, document: torch.Tensor) -> Rows:
     """`rows` in whole tiles. The rows added belong to `document` and see each other, so that no
     row of the softmax is empty."""
-    num = -rows.num_rows % TILE
+    num = _num_padding(rows.num_rows)
     if not num:
         return rows
     zeros = torch.zeros(num, dtype=torch.int64, device=rows.ids.device)
@@ -127,9 +130,13 @@ def _padded(rows: Rows, document: torch.Tensor) -> Rows:
     return Rows.concatenate([rows, padding])
 
 
+def _num_padding(num_rows: int) -> int:
+    return max(_MIN_TILES * TILE - num_rows, -num_rows % TILE)
+
+
 def _whole_tiles(x: torch.Tensor) -> torch.Tensor:
     """(N, heads, D) with zero rows behind."""
-    num = -x.shape[0] % TILE
+    num = _num_padding(x.shape[0])
     return F.pad(x, (0, 0, 0, 0, 0, num)) if num else x
 
 

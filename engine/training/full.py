@@ -37,6 +37,8 @@ class FullConversion:
     noisy rows of one pass; a step takes as many passes as its sequences need.
     """
 
+    export_name = "checkpoint"
+
     def __init__(
         self,
         network: Network,

@@ -24,7 +24,6 @@ from engine.training.curves import write_curves
 from engine.training.objective import Metrics, Objective
 
 STATE_TENSORS, STATE_FILE, CURVE_FILE = "state.safetensors", "state.json", "curve.jsonl"
-EXPORT_FOLDER = "adapter"
 
 Report = Callable[[str], None]
 
@@ -77,7 +76,10 @@ class TrainingRun:
         report: Report,
     ) -> None:
         self._objective, self.settings, self._folder = objective, settings, folder
-        self._facts, self._report = facts, report
+        # As they will be read back, so that they can be compared.
+        self._facts: dict[str, Any] = json.loads(json.dumps(facts))
+        self._report = report
+        self.export_folder = folder / objective.export_name
         names, leaves = zip(*objective.parameters(), strict=True)
         self._leaves: dict[str, torch.Tensor] = dict(zip(names, leaves, strict=True))
         decayed = [leaf for leaf in leaves if leaf.dim() > 1]
@@ -145,7 +147,7 @@ class TrainingRun:
         text.write_text(json.dumps(body, indent=2), encoding="utf-8")
         os.replace(weights, self._folder / STATE_TENSORS)
         os.replace(text, self._folder / STATE_FILE)
-        self._objective.export(self._folder / EXPORT_FOLDER)
+        self._objective.export(self.export_folder)
         self._draw_curves()
 
     def _draw_curves(self) -> None:

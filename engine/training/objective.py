@@ -14,7 +14,10 @@ Metrics = dict[str, float]
 
 
 class Objective(Protocol):
-    """A model part under training, its data, and its loss."""
+    """A model part under training, its data, and its loss. export_name: the folder of the result
+    inside the run's."""
+
+    export_name: str
 
     def parameters(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Named fp32 leaves."""

@@ -122,22 +122,24 @@ def test_a_few_steps_lower_the_loss(qwen_folder: Path) -> None:
     assert after["token_accuracy"] > before["token_accuracy"]
 
 
-def test_figures_of_the_end(qwen_folder: Path) -> None:
+@pytest.mark.parametrize("figure", ["early_end", "end_recall"])
+def test_figures_of_the_end(qwen_folder: Path, figure: str) -> None:
     """end_recall and early_end are what the logits say, example by example; the end token is made
-    likely, so that neither is none."""
+    likely before an end or at one, so that it is not none."""
     network = load_network(qwen_folder)
     lora = low_rank(network, masks=False)
     task = objective(network, lora)
     _, examples = examples_of(network, 4)
     end = examples[0].tokens[-1]
     with torch.no_grad():
-        # The row before the middle of the first example, in whose direction it then lies.
-        rows = clean_rows([examples[0].tokens[: examples[0].num_context_tokens]], CPU)
+        # The rows before and at the end of the first middle; it then lies in that direction.
+        stop = examples[0].num_context_tokens if figure == "early_end" else -1
+        rows = clean_rows([examples[0].tokens[:stop]], CPU)
         hidden = network.forward(rows, lora)[0][-1]
         best = network.logits(hidden).max()
         network.head[end] = hidden / hidden.square().sum() * (best + 1)
     figures = task.evaluate()
-    assert 0 < figures["early_end"] < 1
+    assert 0 < figures[figure] < 1
     num_early = num_ends = num_right = num_tokens = 0
     for example in examples:
         (logits,) = causal_logits(network, [example.tokens], lora)

@@ -163,9 +163,7 @@ def test_acceptance_is_that_of_the_engines_draft_pass(
     for tokens in sequences:
         choices = filled_cache(decoder, tokens)[1].argmax(dim=-1).tolist()
         agrees = [choices[at] == tokens[at + 1] for at in range(len(tokens) - 1)]
-        anchors = [
-            at for at in range(len(tokens) - num_masks - 1) if all(agrees[at : at + num_judged])
-        ]
+        anchors = [at for at in range(len(tokens) - num_masks - 1) if all(agrees[at : at + 3])]
         for at in anchors[::3]:
             block = [tokens[at], *[network.config.mask_token_id] * num_masks]
             best = engine_block(decoder, tokens[:at], block).argmax(dim=-1).tolist()

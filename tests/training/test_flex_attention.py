@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from engine.training.flex_attention import TILE, FlexPlan
 from engine.training.objective import clean_rows
 from engine.training.packed_attention import DensePlan, plan_attention
 from engine.training.rows import Rows, visible
-from tests.training.networks import CPU, rows_of
+from tests.training.networks import CPU, load_network, rows_of
 
 _HEADS, _KV_HEADS, _HEAD_DIM = 4, 2, 16
 
@@ -70,8 +71,8 @@ def gradients(plan: Any, tensors: list[torch.Tensor], memory: Rows | None) -> li
     return [leaf.grad for leaf in leaves if leaf.grad is not None]
 
 
-# Below a tile, exactly one, several with a rest.
-_LENGTHS = [[30, 1, 12], [100, 28], [150, 90, 61]]
+# Below two tiles, exactly two, several with a rest.
+_LENGTHS = [[30, 1, 12], [200, 56], [150, 90, 61]]
 
 
 @pytest.mark.parametrize("lengths", _LENGTHS)
@@ -117,8 +118,8 @@ def test_tiles_hold_all_that_is_visible(
     keys = rows if memory is None else Rows.concatenate([memory, rows])
     tiles = FlexPlan(rows, memory).block_mask.to_dense()[0, 0].bool()
     seen = visible(rows, keys)
-    # Memory and rows are padded apart.
-    start = -(-clean.num_rows // TILE) * TILE if with_memory else 0
+    # Memory and rows are padded apart, to two tiles at least.
+    start = max(2, -(-clean.num_rows // TILE)) * TILE if with_memory else 0
     places = torch.arange(keys.num_rows)
     if with_memory:
         places = torch.cat((places[: clean.num_rows], start + torch.arange(rows.num_rows)))
@@ -160,3 +161,19 @@ def test_compiled_flex_equals_dense(with_memory: bool) -> None:
             gradients(found, tensors, memory), gradients(expected, tensors, memory), strict=True
         ):
             torch.testing.assert_close(mine, theirs, atol=1e-2, rtol=1e-2)
+
+
+def test_the_network_computes_the_same_with_it(
+    qwen_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = load_network(qwen_folder)
+    clean, noisy = batch_of(6, [40, 25], num_blocks=4)
+
+    def both() -> torch.Tensor:
+        with torch.no_grad():
+            _, memory = network.forward(clean)
+            return network.forward(noisy, memory=memory)[0]
+
+    expected = both()
+    monkeypatch.setattr("engine.training.network.plan_attention", FlexPlan)
+    torch.testing.assert_close(both(), expected, atol=1e-4, rtol=1e-4)

@@ -80,7 +80,6 @@ def test_noise_covers_a_sequence(random_offsets: bool) -> None:
     first_ends, ratios = set(), []
     for _ in range(60):
         noised = add_noise(tokens, network.config, options, rng)
-        end = None
         for block in noised.blocks:
             start = block.positions[0]
             assert block.context == start
@@ -94,8 +93,9 @@ def test_noise_covers_a_sequence(random_offsets: bool) -> None:
                 assert (token, target) == (
                     (MASK, tokens[at]) if token == MASK else (tokens[at], IGNORED)
                 )
-        weight = noised.blocks[0].weights[0]
-        assert {each for block in noised.blocks for each in block.weights} == {weight}
+        if not noised.blocks:
+            continue
+        (weight,) = {each for block in noised.blocks for each in block.weights}
         assert 1.0 <= weight <= 20.0, "1 / p, clipped at 0.05"
         ratios.append((1 / weight, noised.num_masks / len(tokens)))
     assert first_ends == {0} if not random_offsets else len(first_ends) > 10
@@ -158,6 +158,7 @@ def test_joint_loss_and_gradients_equal_those_of_the_tiny_models_own_network(
     monkeypatch.setattr(train, "ALPHA", 0.4)
     expected, ar_loss, mask_loss = train.joint_loss(model, twin_batch(batch))
     expected.backward()
+    expected = expected.detach()
     metrics = task.accumulate_batch(batch)
     assert metrics["loss"] == pytest.approx(float(expected), rel=1e-5)
     assert metrics["ar_loss"] == pytest.approx(ar_loss, rel=1e-5)
@@ -261,7 +262,7 @@ def test_a_converted_model_still_drafts(tmp_path: Path) -> None:
     figures = task.evaluate()
     assert figures["accepted_drafts"] > 4
     assert figures["tokens_per_cycle"] == figures["accepted_drafts"] + 1
-    assert figures["held_out_token_accuracy"] > 0.9 > figures["held_out_mask_accuracy"] > 0.5
+    assert figures["held_out_token_accuracy"] > 0.9 and figures["held_out_mask_accuracy"] > 0.7
     task.export(tmp_path)
     engine = Engine.load(
         EngineConfig(model=str(tmp_path), device="cpu", dtype="float32", num_threads=1)

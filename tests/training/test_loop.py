@@ -33,6 +33,8 @@ def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 class Line:
     """loss = w . x with a fixed gradient; counts what is asked of it."""
 
+    export_name = "adapter"
+
     def __init__(self, loss: float = 1.0) -> None:
         self.matrix = torch.ones(2, 2, requires_grad=True)
         self.vector = torch.ones(2, requires_grad=True)

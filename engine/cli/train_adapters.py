@@ -1,0 +1,180 @@
+"""`nemodiff train causal|draft`: the two adapters of a code model. Registered by `train.py`."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.cli.train_options import add_common, train
+
+if TYPE_CHECKING:
+    from engine.models.config import ModelConfig
+    from engine.training.lora import LowRankSet
+
+
+def add_parsers(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register `causal` and `draft`."""
+    causal = kinds.add_parser(
+        "causal", help="the adapter that ends a middle where the suffix takes over"
+    )
+    add_common(causal, rank=16, learning_rate=4e-4)
+    causal.add_argument("--examples-per-step", type=int, default=8, metavar="N")
+    causal.add_argument(
+        "--through-context",
+        action="store_true",
+        help="let gradients flow through the context, too (1.6 times the cost)",
+    )
+    causal.set_defaults(run=run_causal)
+    draft = kinds.add_parser("draft", help="the adapter with which masks draft several tokens")
+    add_common(draft, rank=32, learning_rate=1e-3)
+    _add_draft(draft)
+    draft.set_defaults(run=run_draft)
+
+
+def _add_draft(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--causal-adapter", type=Path, metavar="DIR", help="merged into the base")
+    parser.add_argument(
+        "--target", choices=("data", "argmax", "distribution"), default="distribution"
+    )
+    parser.add_argument("--masks", default="3", metavar="N or A-B", help="masks of a draft block")
+    parser.add_argument("--blocks-per-sequence", type=int, default=48, metavar="N")
+    parser.add_argument("--sequences-per-step", type=int, default=8, metavar="N")
+    parser.add_argument("--draft-weight", type=float, default=1.0, metavar="X")
+    parser.add_argument("--random-weight", type=float, default=0.0, metavar="X")
+    parser.add_argument("--hole-weight", type=float, default=0.0, metavar="X")
+    parser.add_argument("--block-size", type=int, default=16, metavar="N", help="random blocks")
+    parser.add_argument("--late", type=float, default=0.0, metavar="X", help="later slots more")
+    parser.add_argument("--off-policy", action="store_true", help="drafts start anywhere")
+    parser.add_argument("--alignment", choices=("next_position", "same_position"))
+    parser.add_argument("--adapter-scope", choices=("masks", "block"))
+
+
+def run_causal(args: argparse.Namespace) -> int:
+    """Train the causal adapter. Raises EngineError."""
+    from engine.training.causal import CausalFim
+    from engine.training.examples import ExampleStream
+    from engine.training.lora import LowRankSet
+    from engine.training.setup import example_builder, held_out_examples, load_base, load_texts
+
+    base = load_base(
+        args.model,
+        device=args.device,
+        dtype=args.dtype,
+        num_threads=args.threads,
+        offline=args.offline,
+    )
+    languages = args.languages.split(",") if args.languages else None
+    builder = example_builder(base, args.max_tokens)
+    stream = ExampleStream(load_texts(args.corpus, "train", languages), builder, seed=args.seed)
+    held_out = held_out_examples(
+        load_texts(args.corpus, "heldout", languages), builder, args.held_out
+    )
+    lora = LowRankSet(
+        base.network.config,
+        rank=args.rank,
+        alpha=2 * args.rank,
+        device=base.network.device,
+        seed=args.seed,
+    )
+    _start_from(args, lora, base.network.config)
+    objective = CausalFim(
+        base.network,
+        lora,
+        stream,
+        held_out,
+        examples_per_step=args.examples_per_step,
+        through_context=args.through_context,
+    )
+    facts = {
+        "kind": "causal",
+        "model": base.name,
+        "rank": args.rank,
+        "seed": args.seed,
+        "examples_per_step": args.examples_per_step,
+        "through_context": args.through_context,
+    }
+    return train(args, objective, facts)
+
+
+def run_draft(args: argparse.Namespace) -> int:
+    """Train the diffusion adapter. Raises EngineError."""
+    from engine.training.draft import DraftAdapter, DraftOptions
+    from engine.training.examples import ExampleStream
+    from engine.training.lora import LowRankSet
+    from engine.training.noise import BlockMaker
+    from engine.training.setup import example_builder, held_out_examples, load_base, load_texts
+
+    base = load_base(
+        args.model,
+        causal_adapter=args.causal_adapter,
+        device=args.device,
+        dtype=args.dtype,
+        num_threads=args.threads,
+        offline=args.offline,
+        alignment=args.alignment,
+        adapter_scope=args.adapter_scope,
+    )
+    languages = args.languages.split(",") if args.languages else None
+    builder = example_builder(base, args.max_tokens)
+    stream = ExampleStream(load_texts(args.corpus, "train", languages), builder, seed=args.seed)
+    held_out = held_out_examples(
+        load_texts(args.corpus, "heldout", languages), builder, args.held_out
+    )
+    lora = LowRankSet(
+        base.network.config,
+        rank=args.rank,
+        alpha=2 * args.rank,
+        mask_embedding=base.network.mask_embedding,
+        device=base.network.device,
+        seed=args.seed,
+    )
+    _start_from(args, lora, base.network.config)
+    least, _, most = args.masks.partition("-")
+    options = DraftOptions(
+        target=args.target,
+        num_masks=(int(least), int(most or least)),
+        blocks_per_sequence=args.blocks_per_sequence,
+        kinds={
+            "draft": args.draft_weight,
+            "random": args.random_weight,
+            "hole": args.hole_weight,
+        },
+        on_policy=not args.off_policy,
+        late=args.late,
+        random_block_size=args.block_size,
+    )
+
+    objective = DraftAdapter(
+        base.network,
+        lora,
+        stream,
+        [each.tokens for each in held_out],
+        options,
+        BlockMaker(base.network.config, builder.end_token, base.pad_token),
+        sequences_per_step=args.sequences_per_step,
+        seed=args.seed,
+    )
+    facts = {
+        "kind": "draft",
+        "model": base.name,
+        "rank": args.rank,
+        "seed": args.seed,
+        "sequences_per_step": args.sequences_per_step,
+        "options": asdict(options),
+    }
+    return train(args, objective, facts)
+
+
+def _start_from(args: argparse.Namespace, lora: LowRankSet, config: ModelConfig) -> None:
+    """Raises EngineError when the adapter does not fit."""
+    from engine.training.loop import TrainingError
+    from engine.weights.adapters import read_adapter
+
+    if args.start_from is None:
+        return
+    try:
+        lora.load(read_adapter(args.start_from, config))
+    except ValueError as error:
+        raise TrainingError(f"{args.start_from} cannot be gone on from: {error}.") from None
