@@ -47,6 +47,8 @@ def denoise(
             break
         output = yield _block_forward(state, block, kind, suffix_head, draft_adapter)
         logits = output.logits([predicting_row(slot, state.config) for slot in slots])
+        if slots[0] == 1 and not state.may_end:
+            logits[0, list(state.config.eos_token_ids)] = float("-inf")
         sampler = state.sampler
         found = candidates(
             logits, sampler.perturbed(logits) if sample else sampler.without_forbidden(logits)

@@ -169,6 +169,7 @@ class Answer:
         then been changed to left-to-right."""
         stopper = self._stopper()
         state = self._state(0, stopper)
+        state.owes_text = not self.request.gate
         rows: list[Row] = []
 
         def steps() -> Steps[None]:

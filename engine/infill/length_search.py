@@ -114,6 +114,8 @@ def _denoise(state: Decoding, window: Window, rows: list[Row]) -> Steps[None]:
             logits = output.logits([slot + 1 for slot in slots], of=at)
             if slots[0] == 0:
                 logits = _constrained(logits, 0, window)
+                if not state.may_end:
+                    logits[0, list(state.config.eos_token_ids)] = float("-inf")
             found = candidates(logits, state.sampler.perturbed(logits))
             chosen = select_commits(
                 found.confidence,
