@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.cli.train_options import add_common, train
+from engine.cli.train_options import add_common, number, train, whole
 
 if TYPE_CHECKING:
     from engine.models.config import ModelConfig
@@ -20,7 +20,7 @@ def add_parsers(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "causal", help="the adapter that ends a middle where the suffix takes over"
     )
     add_common(causal, rank=16, learning_rate=4e-4)
-    causal.add_argument("--examples-per-step", type=int, default=8, metavar="N")
+    causal.add_argument("--examples-per-step", type=whole(1), default=8, metavar="N")
     causal.add_argument(
         "--through-context",
         action="store_true",
@@ -38,14 +38,16 @@ def _add_draft(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--target", choices=("data", "argmax", "distribution"), default="distribution"
     )
-    parser.add_argument("--masks", default="3", metavar="N or A-B", help="masks of a draft block")
-    parser.add_argument("--blocks-per-sequence", type=int, default=48, metavar="N")
-    parser.add_argument("--sequences-per-step", type=int, default=8, metavar="N")
-    parser.add_argument("--draft-weight", type=float, default=1.0, metavar="X")
-    parser.add_argument("--random-weight", type=float, default=0.0, metavar="X")
-    parser.add_argument("--hole-weight", type=float, default=0.0, metavar="X")
-    parser.add_argument("--block-size", type=int, default=16, metavar="N", help="random blocks")
-    parser.add_argument("--late", type=float, default=0.0, metavar="X", help="later slots more")
+    parser.add_argument(
+        "--masks", type=_masks, default="3", metavar="N or A-B", help="of a draft block"
+    )
+    parser.add_argument("--blocks-per-sequence", type=whole(1), default=48, metavar="N")
+    parser.add_argument("--sequences-per-step", type=whole(1), default=8, metavar="N")
+    parser.add_argument("--draft-weight", type=number(0, 1e6), default=1.0, metavar="X")
+    parser.add_argument("--random-weight", type=number(0, 1e6), default=0.0, metavar="X")
+    parser.add_argument("--hole-weight", type=number(0, 1e6), default=0.0, metavar="X")
+    parser.add_argument("--block-size", type=whole(2), default=16, metavar="N", help="random")
+    parser.add_argument("--late", type=number(0, 100), default=0.0, metavar="X", help="later more")
     parser.add_argument("--off-policy", action="store_true", help="drafts start anywhere")
     parser.add_argument("--alignment", choices=("next_position", "same_position"))
     parser.add_argument("--adapter-scope", choices=("masks", "block"))
@@ -65,11 +67,11 @@ def run_causal(args: argparse.Namespace) -> int:
         num_threads=args.threads,
         offline=args.offline,
     )
-    languages = args.languages.split(",") if args.languages else None
     builder = example_builder(base, args.max_tokens)
-    stream = ExampleStream(load_texts(args.corpus, "train", languages), builder, seed=args.seed)
+    texts = load_texts(args.corpus, "train", args.languages)
+    stream = ExampleStream(texts, builder, seed=args.seed)
     held_out = held_out_examples(
-        load_texts(args.corpus, "heldout", languages), builder, args.held_out
+        load_texts(args.corpus, "heldout", args.languages), builder, args.held_out
     )
     lora = LowRankSet(
         base.network.config,
@@ -94,6 +96,8 @@ def run_causal(args: argparse.Namespace) -> int:
         "seed": args.seed,
         "examples_per_step": args.examples_per_step,
         "through_context": args.through_context,
+        "max_tokens": args.max_tokens,
+        "num_texts": len(texts),
     }
     return train(args, objective, facts)
 
@@ -102,10 +106,13 @@ def run_draft(args: argparse.Namespace) -> int:
     """Train the diffusion adapter. Raises EngineError."""
     from engine.training.draft import DraftAdapter, DraftOptions
     from engine.training.examples import ExampleStream
+    from engine.training.loop import TrainingError
     from engine.training.lora import LowRankSet
     from engine.training.noise import BlockMaker
     from engine.training.setup import example_builder, held_out_examples, load_base, load_texts
 
+    if not args.draft_weight + args.random_weight + args.hole_weight:
+        raise TrainingError("All three weights are 0; set --draft-weight or another above 0.")
     base = load_base(
         args.model,
         causal_adapter=args.causal_adapter,
@@ -116,11 +123,11 @@ def run_draft(args: argparse.Namespace) -> int:
         alignment=args.alignment,
         adapter_scope=args.adapter_scope,
     )
-    languages = args.languages.split(",") if args.languages else None
     builder = example_builder(base, args.max_tokens)
-    stream = ExampleStream(load_texts(args.corpus, "train", languages), builder, seed=args.seed)
+    texts = load_texts(args.corpus, "train", args.languages)
+    stream = ExampleStream(texts, builder, seed=args.seed)
     held_out = held_out_examples(
-        load_texts(args.corpus, "heldout", languages), builder, args.held_out
+        load_texts(args.corpus, "heldout", args.languages), builder, args.held_out
     )
     lora = LowRankSet(
         base.network.config,
@@ -131,10 +138,9 @@ def run_draft(args: argparse.Namespace) -> int:
         seed=args.seed,
     )
     _start_from(args, lora, base.network.config)
-    least, _, most = args.masks.partition("-")
     options = DraftOptions(
         target=args.target,
-        num_masks=(int(least), int(most or least)),
+        num_masks=args.masks,
         blocks_per_sequence=args.blocks_per_sequence,
         kinds={
             "draft": args.draft_weight,
@@ -163,8 +169,20 @@ def run_draft(args: argparse.Namespace) -> int:
         "seed": args.seed,
         "sequences_per_step": args.sequences_per_step,
         "options": asdict(options),
+        "alignment": base.network.config.alignment,
+        "adapter_scope": base.network.config.adapter_scope,
+        "max_tokens": args.max_tokens,
+        "num_texts": len(texts),
     }
     return train(args, objective, facts)
+
+
+def _masks(text: str) -> tuple[int, int]:
+    least, dash, most = text.partition("-")
+    most = most if dash else least
+    if not (least.isdecimal() and most.isdecimal() and 1 <= int(least) <= int(most)):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number above 0 nor two as in 2-4")
+    return int(least), int(most)
 
 
 def _start_from(args: argparse.Namespace, lora: LowRankSet, config: ModelConfig) -> None:

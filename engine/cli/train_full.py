@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from engine.cli.train_options import add_common, train
+from engine.cli.train_options import add_common, number, train, whole
 
 if TYPE_CHECKING:
     from engine.training.draft import TokenStream
@@ -17,13 +17,19 @@ def add_parser(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     """Register `full`."""
     full = kinds.add_parser("full", help="convert a whole model to block diffusion, all weights")
     add_common(full, rank=None, learning_rate=1e-5)
-    full.add_argument("--alpha", type=float, default=0.3, metavar="X", help="of the diffusion loss")
-    full.add_argument("--block-size", type=int, metavar="N", help="default: the model's")
+    full.add_argument(
+        "--alpha", type=number(0, 100), default=0.3, metavar="X", help="of the diffusion loss"
+    )
+    full.add_argument("--block-size", type=whole(2), metavar="N", help="default: the model's")
     full.add_argument("--aligned", action="store_true", help="blocks start at multiples of it")
     full.add_argument(
-        "--draft-share", type=float, default=0.0, metavar="X", help="of blocks: a seed and masks"
+        "--draft-share",
+        type=number(0, 1),
+        default=0.0,
+        metavar="X",
+        help="of blocks: a seed and masks",
     )
-    full.add_argument("--sequences-per-step", type=int, default=8, metavar="N")
+    full.add_argument("--sequences-per-step", type=whole(1), default=8, metavar="N")
     full.set_defaults(run=run)
 
 
@@ -40,9 +46,9 @@ def run(args: argparse.Namespace) -> int:
         num_threads=args.threads,
         offline=args.offline,
     )
-    languages = args.languages.split(",") if args.languages else None
-    stream = _stream(base, load_texts(args.corpus, "train", languages), args, args.seed)
-    judge = _stream(base, load_texts(args.corpus, "heldout", languages), args, HELD_OUT_SEED)
+    texts = load_texts(args.corpus, "train", args.languages)
+    stream = _stream(base, texts, args, args.seed)
+    judge = _stream(base, load_texts(args.corpus, "heldout", args.languages), args, HELD_OUT_SEED)
     options = FullOptions(
         alpha=args.alpha,
         block_size=args.block_size,
@@ -67,6 +73,8 @@ def run(args: argparse.Namespace) -> int:
         "aligned": args.aligned,
         "draft_share": args.draft_share,
         "sequences_per_step": args.sequences_per_step,
+        "max_tokens": args.max_tokens,
+        "num_texts": len(texts),
     }
     return train(args, objective, facts)
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import math
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.config import DEFAULT_MODEL
+from engine.training.corpus.shards import LANGUAGES
 
 if TYPE_CHECKING:
     from engine.training.loop import RunSettings
@@ -20,20 +23,24 @@ def add_common(parser: argparse.ArgumentParser, *, rank: int | None, learning_ra
     parser.add_argument("--corpus", type=Path, required=True, metavar="DIR")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the run's folder")
     parser.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME")
-    parser.add_argument("--languages", metavar="A,B", help="default: all")
+    parser.add_argument("--languages", type=_languages, metavar="A,B", help="default: all")
     if rank is not None:
-        parser.add_argument("--rank", type=int, default=rank, metavar="N")
+        parser.add_argument("--rank", type=whole(1), default=rank, metavar="N")
         parser.add_argument(
             "--start-from", type=Path, metavar="DIR", help="an adapter of that rank to go on from"
         )
-    parser.add_argument("--learning-rate", type=float, default=learning_rate, metavar="X")
-    parser.add_argument("--steps", type=int, required=True, metavar="N", help="of the schedule")
-    parser.add_argument("--warmup-steps", type=int, default=10, metavar="N")
-    parser.add_argument("--minutes", type=float, metavar="X", help="stop then, to be resumed")
-    parser.add_argument("--evaluate-every", type=int, default=0, metavar="STEPS")
-    parser.add_argument("--held-out", type=int, default=48, metavar="N", help="held-out examples")
-    parser.add_argument("--max-tokens", type=int, default=640, metavar="N", help="per example")
-    parser.add_argument("--seed", type=int, default=0, metavar="N")
+    parser.add_argument("--learning-rate", type=_positive, default=learning_rate, metavar="X")
+    parser.add_argument(
+        "--steps", type=whole(1), required=True, metavar="N", help="of the schedule"
+    )
+    parser.add_argument("--warmup-steps", type=whole(0), default=10, metavar="N")
+    parser.add_argument("--minutes", type=_positive, metavar="X", help="stop then, to be resumed")
+    parser.add_argument("--evaluate-every", type=whole(0), default=0, metavar="STEPS")
+    parser.add_argument(
+        "--held-out", type=whole(1), default=48, metavar="N", help="held-out examples"
+    )
+    parser.add_argument("--max-tokens", type=whole(2), default=640, metavar="N", help="per example")
+    parser.add_argument("--seed", type=whole(0), default=0, metavar="N")
     parser.add_argument("--device", default="auto", metavar="NAME")
     parser.add_argument("--dtype", default="auto", metavar="NAME")
     parser.add_argument("--threads", type=int, metavar="N")
@@ -81,3 +88,48 @@ def _settings(args: argparse.Namespace) -> RunSettings:
         evaluate_every=args.evaluate_every,
         seed=args.seed,
     )
+
+
+def whole(least: int) -> Callable[[str], int]:
+    """For argparse: a whole number from `least` on."""
+
+    def parse(text: str) -> int:
+        if not text.isdecimal() or not least <= int(text) < 2**31:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} on")
+        return int(text)
+
+    return parse
+
+
+def number(least: float, most: float) -> Callable[[str], float]:
+    """For argparse: a number between `least` and `most`."""
+
+    def parse(text: str) -> float:
+        value = _float(text)
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number from {least} to {most}")
+        return value
+
+    return parse
+
+
+def _positive(text: str) -> float:
+    value = _float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+def _float(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _languages(text: str) -> list[str]:
+    names = text.split(",")
+    for name in names:
+        if name not in LANGUAGES:
+            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(LANGUAGES)}")
+    return names

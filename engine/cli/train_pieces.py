@@ -54,7 +54,7 @@ def run_shrink(args: argparse.Namespace) -> int:
     folder = resolve_model(args.model, offline=False, report=lambda phase, fraction: None)
     adapter = read_adapter(args.adapter, read_model_config(folder / "config.json"))
     write_adapter(args.out, adapter, int8=True)
-    if (args.adapter / CARD_FILE).is_file():
+    if (args.adapter / CARD_FILE).is_file() and args.out.resolve() != args.adapter.resolve():
         shutil.copyfile(args.adapter / CARD_FILE, args.out / CARD_FILE)
     print(f"{args.out} holds the adapter with int8 matrices.")
     return 0

@@ -41,7 +41,7 @@ def add_parser(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser = kinds.add_parser("recipe", help="data, both adapters and a report in one go")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     parser.add_argument(
-        "--size", choices=tuple(SIZES), default="smoke", help="default: %(default)s, < 20 minutes"
+        "--size", choices=tuple(SIZES), default="smoke", help="default: %(default)s"
     )
     parser.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME")
     parser.add_argument("--languages", default="python", metavar="A,B")
@@ -71,7 +71,8 @@ def run(args: argparse.Namespace) -> int:
                 "The same command goes on where it stopped."
             )
     if not args.dry_run:
-        print(f"The adapters are in {args.out / 'adapters'}, the report is {args.out}/report.md.")
+        folders = f"{args.out}/causal/adapter and {args.out}/draft/adapter"
+        print(f"The adapters are in {folders}, the report is {args.out}/report.md.")
     return 0
 
 

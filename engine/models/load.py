@@ -79,7 +79,9 @@ def load_model(
             _attach_draft(decoder, draft)
             notes.append(f"Draft adapter of rank {draft.rank} is loaded.")
         else:
-            notes.append("No draft adapter: masks draft no more than the base model's own next token.")
+            notes.append(
+                "No draft adapter: masks draft no more than the base model's own next token."
+            )
         _check_finite(decoder, folder)
     if causal is not None:
         notes.append(f"Causal adapter of rank {causal.rank} is merged into the base.")

@@ -40,8 +40,8 @@ def write_card(
         f"{facts['seed']}.",
         f"- Command: `{command}`",
         f"- Text: {_corpus_summary(corpus)}",
-        "- Licence: Apache-2.0, as the base model; the text's licences are in the manifest that "
-        "the data command writes.",
+        "- Licence: that of the base model; the text's licences are in the manifest that the data "
+        "command writes.",
         "",
         "Figures on held-out packages when training ended:",
         "",
@@ -61,8 +61,11 @@ def _corpus_summary(corpus: Path) -> str:
     if not path.is_file():
         return "a corpus without a manifest."
     raw = path.read_bytes()
-    packages = [json.loads(line) for line in raw.decode("utf-8").splitlines() if line.strip()]
-    used = [each for each in packages if each.get("split") == "train"]
+    try:
+        packages = [json.loads(line) for line in raw.decode("utf-8").splitlines() if line.strip()]
+        used = [each for each in packages if each.get("split") == "train"]
+    except (ValueError, AttributeError):
+        return "a corpus whose manifest is damaged."
     licences = Counter(str(each.get("licence")) for each in used)
     named = ", ".join(f"{name} {count}" for name, count in licences.most_common(8))
     return (

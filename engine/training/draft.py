@@ -148,7 +148,7 @@ class DraftAdapter:
             choices = clean.choices[0]
             anchors = [
                 at
-                for at in range(len(tokens) - num_masks - 1)
+                for at in range(len(tokens) - max(num_masks + 1, _MAX_JUDGED_SLOTS))
                 if all(choices[at + j] == tokens[at + j + 1] for j in range(_MAX_JUDGED_SLOTS))
             ][::_ANCHOR_STRIDE]
             blocks = [

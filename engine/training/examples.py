@@ -14,8 +14,13 @@ from engine.infill.healing import heal
 from engine.models.config import ModelConfig
 from engine.tokenizer import CodeTokenizer
 from engine.training.holes import HoleText, Kind, cut_hole
+from engine.training.loop import TrainingError
 
 _TRIES = 8
+
+
+class NoExampleError(TrainingError, ValueError):
+    """A corpus that gives no example; one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +87,7 @@ class ExampleStream:
         self.cursor = (0, 0)
 
     def next(self) -> FimExample:
-        """Raises ValueError when not one text of a whole pass gives an example."""
+        """Raises NoExampleError when not one text of a whole pass gives an example."""
         for _ in range(len(self._texts)):
             epoch, at = self.cursor
             self.cursor = (epoch, at + 1) if at + 1 < len(self._texts) else (epoch + 1, 0)
@@ -91,7 +96,10 @@ class ExampleStream:
             example = self._builder.from_text(self._texts[at], rng)
             if example is not None:
                 return example
-        raise ValueError("no text of the corpus gives an example")
+        raise NoExampleError(
+            "There is no text of the corpus that gives an example; raise --max-tokens or take "
+            "longer texts."
+        )
 
     def next_tokens(self) -> list[int]:
         """The tokens of the next example, context and middle together."""

@@ -17,13 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 
 from engine.errors import EngineError
 from engine.training.curves import write_curves
 from engine.training.objective import Metrics, Objective
 
 STATE_TENSORS, STATE_FILE, CURVE_FILE = "state.safetensors", "state.json", "curve.jsonl"
+
+_STATE_KEY = "state"
 
 Report = Callable[[str], None]
 
@@ -141,9 +144,12 @@ class TrainingRun:
             "settings": asdict(self.settings),
             "facts": self._facts,
             "data": self._objective.state(),
+            "figures": self.figures,
         }
         weights, text = self._folder / f"{STATE_TENSORS}.tmp", self._folder / f"{STATE_FILE}.tmp"
-        save_file({name: each.contiguous().cpu() for name, each in tensors.items()}, weights)
+        stored = {name: each.contiguous().cpu() for name, each in tensors.items()}
+        # In both files: a run that is killed between the two renames goes on from the tensors'.
+        save_file(stored, weights, metadata={_STATE_KEY: json.dumps(body)})
         text.write_text(json.dumps(body, indent=2), encoding="utf-8")
         os.replace(weights, self._folder / STATE_TENSORS)
         os.replace(text, self._folder / STATE_FILE)
@@ -180,14 +186,48 @@ class TrainingRun:
         return self.step == self.settings.steps or bool(every and self.step % every == 0)
 
     def _load(self) -> None:
-        body = json.loads((self._folder / STATE_FILE).read_text(encoding="utf-8"))
-        for name, mine in (("facts", self._facts), ("steps", self.settings.steps)):
-            found = body["facts"] if name == "facts" else body["settings"]["steps"]
-            if found != mine:
+        try:
+            body, tensors = self._read_state()
+            self._check_settings(body)
+            self._restore(body, tensors)
+        except (
+            OSError,
+            SafetensorError,
+            ValueError,
+            LookupError,
+            TypeError,
+            AttributeError,
+            RuntimeError,
+        ):
+            raise TrainingError(
+                f"The checkpoint in {self._folder} is damaged or not complete; copy it again or "
+                "choose another --out."
+            ) from None
+        self._trim_curve()
+
+    def _read_state(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        with safe_open(self._folder / STATE_TENSORS, framework="pt") as file:
+            text = (file.metadata() or {}).get(_STATE_KEY)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+        if text is None:
+            text = (self._folder / STATE_FILE).read_text(encoding="utf-8")
+        body: dict[str, Any] = json.loads(text)
+        return body, tensors
+
+    def _check_settings(self, body: dict[str, Any]) -> None:
+        found = body["facts"]
+        # A fact that an older run did not note cannot be compared.
+        is_same = all(found.get(name, mine) == mine for name, mine in self._facts.items())
+        for name, is_right in (
+            ("facts", is_same),
+            ("steps", body["settings"]["steps"] == self.settings.steps),
+        ):
+            if not is_right:
                 raise TrainingError(
                     f"{self._folder} was made with other settings ({name}); choose another --out."
                 )
-        tensors = load_file(self._folder / STATE_TENSORS)
+
+    def _restore(self, body: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
         with torch.no_grad():
             for name, leaf in self._leaves.items():
                 leaf.copy_(tensors[f"weight/{name}"])
@@ -200,8 +240,8 @@ class TrainingRun:
                     self._optimizer.state[leaf] = state
         self.step, self.num_tokens = body["step"], body["num_tokens"]
         self._seconds = body["seconds"]
+        self.figures = body.get("figures", {})
         self._objective.restore(body["data"])
-        self._trim_curve()
 
     def _start_curve(self) -> None:
         (self._folder / CURVE_FILE).write_text("", encoding="utf-8")
@@ -210,7 +250,7 @@ class TrainingRun:
         """Drop the lines behind the checkpoint: those steps are taken again."""
         path = self._folder / CURVE_FILE
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        kept = [line for line in lines if int(json.loads(line)["step"]) <= self.step]
+        kept = [line for line in lines if _step_of(line) <= self.step]
         path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
     def _write_curve(self, metrics: Metrics) -> None:
@@ -224,3 +264,11 @@ class TrainingRun:
             file.write(json.dumps(line) + "\n")
         shown = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
         self._report(f"step {self.step} of {self.settings.steps}: {shown}")
+
+
+def _step_of(line: str) -> float:
+    """Of a line of the curve; one that was cut short when the run was killed is behind all."""
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, LookupError, TypeError):
+        return math.inf

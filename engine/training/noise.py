@@ -86,7 +86,9 @@ class BlockMaker:
         )
         if not masked:
             return None
-        return self._block(tokens, start, places, masked, weight=1.0 / max(ratio, 0.05))
+        block = self._block(tokens, start, places, masked, weight=1.0 / max(ratio, 0.05))
+        # With next-position logits a mask before a visible token has nothing to say.
+        return block if any(target != IGNORED for target in block.targets) else None
 
     def hole(
         self, tokens: Sequence[int], start: int, length: int, *, canvas: int, num_suffix: int

@@ -82,6 +82,8 @@ def _read_index(pieces: Path) -> dict[str, Any]:
             for number in range(int(index["num_pieces"]))
             if not (pieces / _name(number)).is_file()
         ]
+        for entry in index["files"]:
+            _ = str(entry["path"]), int(entry["num_bytes"]), entry["sha256"]
     except FileNotFoundError:
         raise TrainingError(f"{pieces} holds no {INDEX_FILE}.") from None
     except (ValueError, KeyError, TypeError):

@@ -70,7 +70,7 @@ def load_texts(corpus: Path, split: str, languages: Sequence[str] | None) -> lis
         for document in read_corpus(corpus, split)
         if languages is None or document.language in languages
     ]
-    if not texts:
+    if not any(texts):
         raise TrainingError(f"{corpus} holds no {split} text in the languages asked for.")
     return texts
 
