@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from engine.cli.train_options import add_common, number, train, whole
+from engine.cli.train_options import add_common, base_of, number, train, whole
 
 if TYPE_CHECKING:
-    from engine.models.config import ModelConfig
+    import torch
+
+    from engine.training.examples import ExampleStream, FimExample
     from engine.training.lora import LowRankSet
+    from engine.training.setup import Base
 
 
 def add_parsers(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -56,36 +59,15 @@ def _add_draft(parser: argparse.ArgumentParser) -> None:
 def run_causal(args: argparse.Namespace) -> int:
     """Train the causal adapter. Raises EngineError."""
     from engine.training.causal import CausalFim
-    from engine.training.examples import ExampleStream
-    from engine.training.lora import LowRankSet
-    from engine.training.setup import example_builder, held_out_examples, load_base, load_texts
 
-    base = load_base(
-        args.model,
-        device=args.device,
-        dtype=args.dtype,
-        num_threads=args.threads,
-        offline=args.offline,
-    )
-    builder = example_builder(base, args.max_tokens)
-    texts = load_texts(args.corpus, "train", args.languages)
-    stream = ExampleStream(texts, builder, seed=args.seed)
-    held_out = held_out_examples(
-        load_texts(args.corpus, "heldout", args.languages), builder, args.held_out
-    )
-    lora = LowRankSet(
-        base.network.config,
-        rank=args.rank,
-        alpha=2 * args.rank,
-        device=base.network.device,
-        seed=args.seed,
-    )
-    _start_from(args, lora, base.network.config)
+    base = base_of(args)
+    material = _material(args, base)
+    lora = _low_rank(args, base)
     objective = CausalFim(
         base.network,
         lora,
-        stream,
-        held_out,
+        material.stream,
+        material.held_out,
         examples_per_step=args.examples_per_step,
         through_context=args.through_context,
     )
@@ -97,7 +79,7 @@ def run_causal(args: argparse.Namespace) -> int:
         "examples_per_step": args.examples_per_step,
         "through_context": args.through_context,
         "max_tokens": args.max_tokens,
-        "num_texts": len(texts),
+        "num_texts": material.num_texts,
     }
     return train(args, objective, facts)
 
@@ -105,39 +87,19 @@ def run_causal(args: argparse.Namespace) -> int:
 def run_draft(args: argparse.Namespace) -> int:
     """Train the diffusion adapter. Raises EngineError."""
     from engine.training.draft import DraftAdapter, DraftOptions
-    from engine.training.examples import ExampleStream
     from engine.training.loop import TrainingError
-    from engine.training.lora import LowRankSet
     from engine.training.noise import BlockMaker
-    from engine.training.setup import example_builder, held_out_examples, load_base, load_texts
 
     if not args.draft_weight + args.random_weight + args.hole_weight:
         raise TrainingError("All three weights are 0; set --draft-weight or another above 0.")
-    base = load_base(
-        args.model,
+    base = base_of(
+        args,
         causal_adapter=args.causal_adapter,
-        device=args.device,
-        dtype=args.dtype,
-        num_threads=args.threads,
-        offline=args.offline,
         alignment=args.alignment,
         adapter_scope=args.adapter_scope,
     )
-    builder = example_builder(base, args.max_tokens)
-    texts = load_texts(args.corpus, "train", args.languages)
-    stream = ExampleStream(texts, builder, seed=args.seed)
-    held_out = held_out_examples(
-        load_texts(args.corpus, "heldout", args.languages), builder, args.held_out
-    )
-    lora = LowRankSet(
-        base.network.config,
-        rank=args.rank,
-        alpha=2 * args.rank,
-        mask_embedding=base.network.mask_embedding,
-        device=base.network.device,
-        seed=args.seed,
-    )
-    _start_from(args, lora, base.network.config)
+    material = _material(args, base)
+    lora = _low_rank(args, base, mask_embedding=base.network.mask_embedding)
     options = DraftOptions(
         target=args.target,
         num_masks=args.masks,
@@ -155,10 +117,10 @@ def run_draft(args: argparse.Namespace) -> int:
     objective = DraftAdapter(
         base.network,
         lora,
-        stream,
-        [each.tokens for each in held_out],
+        material.stream,
+        [each.tokens for each in material.held_out],
         options,
-        BlockMaker(base.network.config, builder.end_token, base.pad_token),
+        BlockMaker(base.network.config, material.end_token, base.pad_token),
         sequences_per_step=args.sequences_per_step,
         seed=args.seed,
     )
@@ -172,7 +134,7 @@ def run_draft(args: argparse.Namespace) -> int:
         "alignment": base.network.config.alignment,
         "adapter_scope": base.network.config.adapter_scope,
         "max_tokens": args.max_tokens,
-        "num_texts": len(texts),
+        "num_texts": material.num_texts,
     }
     return train(args, objective, facts)
 
@@ -185,14 +147,49 @@ def _masks(text: str) -> tuple[int, int]:
     return int(least), int(most)
 
 
-def _start_from(args: argparse.Namespace, lora: LowRankSet, config: ModelConfig) -> None:
-    """Raises EngineError when the adapter does not fit."""
+class _Material(NamedTuple):
+    """What both adapters learn from."""
+
+    stream: ExampleStream
+    held_out: list[FimExample]
+    end_token: int
+    num_texts: int
+
+
+def _material(args: argparse.Namespace, base: Base) -> _Material:
+    """Raises EngineError."""
+    from engine.training.examples import ExampleStream
+    from engine.training.setup import example_builder, held_out_examples, load_texts
+
+    builder = example_builder(base, args.max_tokens)
+    texts = load_texts(args.corpus, "train", args.languages)
+    held_out = held_out_examples(
+        load_texts(args.corpus, "heldout", args.languages), builder, args.held_out
+    )
+    stream = ExampleStream(texts, builder, seed=args.seed)
+    return _Material(stream, held_out, builder.end_token, len(texts))
+
+
+def _low_rank(
+    args: argparse.Namespace, base: Base, mask_embedding: torch.Tensor | None = None
+) -> LowRankSet:
+    """The pairs to train, from --start-from where there is one. Raises EngineError."""
     from engine.training.loop import TrainingError
+    from engine.training.lora import LowRankSet
     from engine.weights.adapters import read_adapter
 
+    lora = LowRankSet(
+        base.network.config,
+        rank=args.rank,
+        alpha=2 * args.rank,
+        mask_embedding=mask_embedding,
+        device=base.network.device,
+        seed=args.seed,
+    )
     if args.start_from is None:
-        return
+        return lora
     try:
-        lora.load(read_adapter(args.start_from, config))
+        lora.load(read_adapter(args.start_from, base.network.config))
     except ValueError as error:
         raise TrainingError(f"{args.start_from} cannot be gone on from: {error}.") from None
+    return lora

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from engine.cli.train_options import add_common, number, train, whole
+from engine.cli.train_options import add_common, base_of, number, train, whole
 
 if TYPE_CHECKING:
     from engine.training.draft import TokenStream
@@ -37,15 +37,9 @@ def run(args: argparse.Namespace) -> int:
     """Convert and export a checkpoint that the engine loads. Raises EngineError."""
     from engine.training.full import FullConversion
     from engine.training.full_noise import FullOptions
-    from engine.training.setup import HELD_OUT_SEED, load_base, load_texts
+    from engine.training.setup import HELD_OUT_SEED, load_texts
 
-    base = load_base(
-        args.model,
-        device=args.device,
-        dtype=args.dtype,
-        num_threads=args.threads,
-        offline=args.offline,
-    )
+    base = base_of(args)
     texts = load_texts(args.corpus, "train", args.languages)
     stream = _stream(base, texts, args, args.seed)
     judge = _stream(base, load_texts(args.corpus, "heldout", args.languages), args, HELD_OUT_SEED)

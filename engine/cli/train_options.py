@@ -16,6 +16,7 @@ from engine.training.corpus.shards import LANGUAGES
 if TYPE_CHECKING:
     from engine.training.loop import RunSettings
     from engine.training.objective import Objective
+    from engine.training.setup import Base
 
 
 def add_common(parser: argparse.ArgumentParser, *, rank: int | None, learning_rate: float) -> None:
@@ -46,6 +47,21 @@ def add_common(parser: argparse.ArgumentParser, *, rank: int | None, learning_ra
     parser.add_argument("--threads", type=int, metavar="N")
     parser.add_argument("--offline", action="store_true", help="fetch nothing")
     parser.add_argument("--resume", action="store_true", help="go on where --out stopped")
+
+
+def base_of(args: argparse.Namespace, **changes: Any) -> Base:
+    """The model of the common options; changes: further arguments of `load_base`. Raises
+    EngineError."""
+    from engine.training.setup import load_base
+
+    return load_base(
+        args.model,
+        device=args.device,
+        dtype=args.dtype,
+        num_threads=args.threads,
+        offline=args.offline,
+        **changes,
+    )
 
 
 def train(args: argparse.Namespace, objective: Objective, facts: dict[str, Any]) -> int:
