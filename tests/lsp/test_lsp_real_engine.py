@@ -115,9 +115,14 @@ async def test_an_engine_that_cannot_load_says_why(
 ) -> None:
     client = await start_client(arguments=("--model", str(tmp_path / "missing")))
     open_text(client, "x = ")
-    answer = await ask(client, inline_params(0, 4))
-    assert answer is not None and len(answer.items) == 0
-    errors = [message.message for message in client.log_messages]
+    errors: list[str] = []
+    # A busy machine may take longer to import torch than the first request waits.
+    for _ in range(8):
+        answer = await ask(client, inline_params(0, 4))
+        assert answer is not None and len(answer.items) == 0
+        errors = [message.message for message in client.log_messages]
+        if any("missing does not exist" in message for message in errors):
+            break
     assert any("missing does not exist" in message for message in errors), errors
     (shown,) = client.messages
     assert "missing does not exist" in shown.message
