@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from engine.cli.train_options import add_common, base_of, number, train, whole
 
 if TYPE_CHECKING:
-    from engine.training.draft import TokenStream
+    from engine.training.objective import TokenStream
     from engine.training.setup import Base
 
 

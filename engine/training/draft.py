@@ -11,7 +11,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +20,7 @@ from engine.training.loop import TrainingError
 from engine.training.lora import LowRankSet
 from engine.training.network import Memory, Network
 from engine.training.noise import IGNORED, Block, BlockMaker, NoiseKind, noisy_rows
-from engine.training.objective import Metrics, clean_rows
+from engine.training.objective import Metrics, TokenStream, clean_rows
 from engine.weights.adapters import write_adapter
 
 Target = Literal["data", "argmax", "distribution"]
@@ -51,14 +51,6 @@ class DraftOptions:
     random_block_size: int = 16
     hole_canvas: int = 12
     num_suffix_head: int = 6
-
-
-class TokenStream(Protocol):
-    """Where clean token sequences come from; `cursor` (JSON values) says how far it is read."""
-
-    cursor: tuple[int, int]
-
-    def next_tokens(self) -> list[int]: ...
 
 
 @dataclass(frozen=True, slots=True)

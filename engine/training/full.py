@@ -16,12 +16,11 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 
-from engine.training.draft import TokenStream
 from engine.training.full_noise import FullOptions, Noised, add_noise
 from engine.training.leaves import Leaves
 from engine.training.network import Memory, Network
 from engine.training.noise import IGNORED, Block, BlockMaker, noisy_rows
-from engine.training.objective import Metrics, clean_rows
+from engine.training.objective import Metrics, TokenStream, clean_rows
 from engine.weights.checkpoint_writer import write_checkpoint
 
 _HELD_OUT_SEED = 7

@@ -42,6 +42,14 @@ class Objective(Protocol):
         ...
 
 
+class TokenStream(Protocol):
+    """Where clean token sequences come from; `cursor` (JSON values) says how far it is read."""
+
+    cursor: tuple[int, int]
+
+    def next_tokens(self) -> list[int]: ...
+
+
 def clean_rows(
     sequences: Sequence[Sequence[int]], device: torch.device, *, starts: Sequence[int] | None = None
 ) -> Rows:
