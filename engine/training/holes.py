@@ -1,8 +1,9 @@
 """Holes: where a document is cut into prefix, middle and suffix for fill-in-the-middle training.
 
 The kinds follow what an editor asks for and what FIM benchmarks measure: whole lines, the rest of
-a line, several lines, any span of characters (half of them starting inside a word; FIM-SE, arXiv
-2405.17103), and the empty middle, from which a model learns that nothing is missing.
+a line, several lines, a block behind its opening line, any span of characters (half of them
+starting inside a word; FIM-SE, arXiv 2405.17103), and the empty middle, from which a model learns
+that nothing is missing.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["line", "line_tail", "lines", "span", "empty"]
-KINDS: tuple[Kind, ...] = ("line", "line_tail", "lines", "span", "empty")
-KIND_WEIGHTS = (15, 15, 28, 36, 6)
+Kind = Literal["line", "line_tail", "lines", "block", "span", "empty"]
+KINDS: tuple[Kind, ...] = ("line", "line_tail", "lines", "block", "span", "empty")
+KIND_WEIGHTS = (12, 16, 24, 18, 26, 4)
 
 _MAX_MIDDLE_CHARS = 400
 _MAX_LINES = 9
@@ -27,6 +28,8 @@ _UNIT_START = re.compile(r"(?:\A|\n\n+)(?=[^\s#/*}\])])")
 _MAX_UNIT_CHARS = 2000
 _MIN_UNIT_CHARS = 120
 _UNIT_SHARE = 0.5
+# A line that ends in a colon or an opening bracket.
+_OPENER = re.compile(r"^[ \t]*\S[^\n]*[:{(\[](?=\n[ \t]+\S)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +105,64 @@ def _lines(text: str, rng: random.Random) -> tuple[int, int] | None:
     at = rng.randrange(len(starts) - 2)
     last = min(at + rng.randint(2, _MAX_LINES), len(starts) - 1)
     start, end = starts[at], starts[last]
-    line = text[start : starts[at + 1]]
-    if rng.random() < 0.5:
-        start += rng.choice((len(line) - len(line.lstrip()), rng.randrange(len(line))))
-    if rng.random() < 0.5 and end - 1 > start:
+    start = _start_in_line(text, start, starts[at + 1], rng)
+    if rng.random() < 0.7 and end - 1 > start:
         end -= 1
     return start, end
+
+
+def _block(text: str, rng: random.Random) -> tuple[int, int] | None:
+    """What stands behind a line that opens a block, and sometimes that line, to the block's end.
+
+    Without it a model learns from the many holes within a line that a middle may end behind the
+    colon or brace, whatever the suffix says of the indentation.
+    """
+    openers = [match.span() for match in _OPENER.finditer(text)]
+    for _ in range(4):
+        if not openers:
+            return None
+        line, line_end = rng.choice(openers)
+        end = _block_end(text, line, line_end)
+        if end is None or end - line > _MAX_MIDDLE_CHARS:
+            continue
+        start = line_end if rng.random() < 0.4 else _start_in_line(text, line, line_end + 1, rng)
+        # The first line behind an opener starts at the line, too: the cursor was moved there.
+        start += start == line_end and rng.random() < 0.3
+        return start, end
+    return None
+
+
+def _block_end(text: str, line: int, line_end: int) -> int | None:
+    """The end of the last line that is indented deeper than the line at `line`, or of its brace."""
+    indent = _indent(text[line:line_end])
+    end, at = None, line_end + 1
+    while at < len(text):
+        newline = text.find("\n", at)
+        newline = len(text) if newline < 0 else newline
+        inner = text[at:newline]
+        if inner.strip():
+            if _indent(inner) <= indent:
+                # A closing bracket belongs to its block where an opening one stands before it.
+                closes = inner.lstrip()[:1] in "}])" and text[line_end - 1] in "{[("
+                return newline if closes and end is not None else end
+            end = newline
+        at = newline + 1
+    return end
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
+
+
+def _start_in_line(text: str, start: int, stop: int, rng: random.Random) -> int:
+    """The line's start, its first letter, any place in it or the end of the line before it."""
+    line = text[start:stop]
+    place = rng.randrange(4)
+    if place == 0:
+        return start
+    if place == 1:
+        return max(0, start - 1)
+    return start + (_indent(line) if place == 2 else rng.randrange(len(line)))
 
 
 def _span(text: str, rng: random.Random) -> tuple[int, int] | None:
@@ -134,6 +189,7 @@ _CUTTERS = {
     "line": _line,
     "line_tail": _line_tail,
     "lines": _lines,
+    "block": _block,
     "span": _span,
     "empty": _empty,
 }

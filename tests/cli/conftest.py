@@ -37,7 +37,9 @@ def engine(runtime_folder: Path) -> Iterator[FakeEngine]:
 def nemodiff(runtime_folder: Path, tmp_path: Path) -> Run:
     """Runs the command in `tmp_path` with bytes in and out; nothing of the user's own is seen."""
 
-    def run(*arguments: str, stdin: bytes = b"", **variables: str) -> object:
+    def run(
+        *arguments: str, stdin: bytes = b"", timeout_s: float = 120, **variables: str
+    ) -> object:
         environment = {
             **os.environ,
             "NEMODIFF_RUNTIME_DIR": str(runtime_folder),
@@ -52,7 +54,7 @@ def nemodiff(runtime_folder: Path, tmp_path: Path) -> Run:
             capture_output=True,
             cwd=tmp_path,
             env=_with_repository(environment),
-            timeout=120,
+            timeout=timeout_s,
         )
 
     return run  # type: ignore[return-value]

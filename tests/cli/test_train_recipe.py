@@ -52,7 +52,8 @@ def test_a_dry_run_prints_commands_that_can_be_parsed(nemodiff: Run, size: str) 
 def test_the_tiny_recipe_ends_in_adapters_and_a_report(nemodiff: Run, tmp_path: Path) -> None:
     cache = os.environ.get("NEMODIFF_CACHE", str(store.cache_folder()))
     arguments = ("train", "recipe", "--out", "run", "--size", "tiny")
-    result = nemodiff(*arguments, NEMODIFF_CACHE=cache)
+    # Minutes of training, and more of them where another test has half of the machine.
+    result = nemodiff(*arguments, timeout_s=2400, NEMODIFF_CACHE=cache)
     assert result.returncode == 0, result.stderr.decode()[-2000:]
     installed = store.find(DEFAULT_MODEL)
     assert installed is not None
@@ -63,6 +64,6 @@ def test_the_tiny_recipe_ends_in_adapters_and_a_report(nemodiff: Run, tmp_path: 
     report = json.loads((run / "report.json").read_text())
     labels = [each["label"] for each in report["configurations"]]
     assert labels[:2] == ["ar, bare base", "ar"]
-    again = nemodiff(*arguments, NEMODIFF_CACHE=cache)
+    again = nemodiff(*arguments, timeout_s=600, NEMODIFF_CACHE=cache)
     # Every stage's result is there, so nothing is trained a second time.
     assert again.returncode == 0 and b"step 1 of" not in again.stderr

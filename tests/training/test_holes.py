@@ -66,6 +66,7 @@ def test_every_kind_occurs_and_most_dice_find_a_place() -> None:
 
 
 def test_whole_lines_are_whole() -> None:
+    num_of_several = 0
     for hole in holes_of(LONG, 600):
         if hole.kind == "line":
             assert hole.prefix == "" or hole.prefix.endswith("\n")
@@ -73,7 +74,69 @@ def test_whole_lines_are_whole() -> None:
         elif hole.kind == "line_tail":
             assert "\n" not in hole.middle and hole.middle
         elif hole.kind == "lines":
-            assert 1 <= hole.middle.count("\n") <= 10
+            # None where the second of two lines is blank and its end was left out.
+            assert hole.middle.count("\n") <= 10
+            num_of_several += hole.middle.count("\n") > 0
+    assert num_of_several > 50
+
+
+def block_holes(text: str, num_tries: int = 1500) -> list[HoleText]:
+    return [hole for hole in holes_of(text, num_tries) if hole.kind == "block"]
+
+
+PYTHON_BLOCKS = """def first(items):
+    for item in items:
+        if item:
+            return item
+
+    return None
+
+
+def second():
+    pass
+"""
+BRACES = """function first(items) {
+  for (const item of items) {
+    if (item) {
+      return item;
+    }
+  }
+  return null;
+}
+
+const table = [
+  1,
+  2,
+];
+"""
+
+
+@pytest.mark.parametrize("text", [PYTHON_BLOCKS, BRACES], ids=["python", "braces"])
+def test_a_block_hole_ends_where_its_block_does(text: str) -> None:
+    """What follows is indented no deeper than the line that opened the block."""
+    holes = block_holes(text)
+    assert len({hole.middle for hole in holes}) > 8
+    for hole in holes:
+        whole = hole.prefix + hole.middle
+        assert hole.suffix.startswith("\n") and not whole.endswith((":", "{", "["))
+        ends_with_brace = whole.rstrip()[-1] in "}]"
+        last = whole.splitlines()[-1]
+        rest = [line for line in hole.suffix.splitlines() if line.strip()]
+        if rest and not ends_with_brace:
+            assert len(rest[0]) - len(rest[0].lstrip()) < len(last) - len(last.lstrip())
+
+
+def test_block_holes_start_behind_the_opening_line_and_inside_it() -> None:
+    holes = block_holes(PYTHON_BLOCKS)
+    prefixes = {hole.prefix.splitlines()[-1] for hole in holes if hole.prefix}
+    assert any(line.endswith(":") for line in prefixes)
+    assert any(line and not line.endswith(":") for line in prefixes)
+    assert any(hole.prefix.endswith(":\n") for hole in holes)
+    assert any(hole.prefix.endswith(":") for hole in holes)
+
+
+def test_a_text_without_blocks_gives_none() -> None:
+    assert block_holes("alpha = 1\nbeta = 2\ngamma = 3\ndelta = 4\n" * 3) == []
 
 
 def test_half_of_the_spans_start_inside_a_word() -> None:
