@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from engine.errors import EngineError
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 """Number of the HTTP interface; /health tells it, clients refuse an engine with another one."""
 
 RUNTIME_DIR_VARIABLE = "NEMODIFF_RUNTIME_DIR"

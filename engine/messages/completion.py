@@ -10,13 +10,16 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
 Mode = Literal["auto", "ar", "diffusion", "linear_spec", "quad_spec"]
+Priority = Literal["interactive", "speculative"]
 FinishReason = Literal["stop", "length", "deadline", "cancelled"]
 MODES: tuple[str, ...] = get_args(Mode)
+PRIORITIES: tuple[str, ...] = get_args(Priority)
 
 MIN_BLOCK_SIZE, MAX_BLOCK_SIZE = 8, 32
 MAX_TOKENS_LIMIT = 4096
 MAX_CHOICES = 8
 MAX_STOP_STRINGS = 16
+MAX_SNIPPETS = 64
 
 # Fields that OpenAI clients send as a matter of course. Each is accepted only at the value that
 # means "do nothing", because the engine does not implement it.
@@ -40,6 +43,14 @@ class FieldError(ValueError):
         self.field = field
 
 
+@dataclass(frozen=True, slots=True)
+class Snippet:
+    """A piece of another file that may help; path: as a reader of the project would name it."""
+
+    path: str
+    text: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompletionRequest:
     """One completion asked for.
@@ -51,6 +62,11 @@ class CompletionRequest:
     stop_rules switches the rules of `engine.infill.stops` off (end tokens and `stop` stay on).
     gate: in mode ``auto``, offer nothing (an empty text) where `engine.infill.gate` judges so;
     false = text is wanted in any case, so the first new token is no end token.
+    priority: ``speculative`` work runs only while nothing ``interactive`` waits, and is the first
+    to be dropped. draft: what the caller thinks the answer will be; it saves forwards where it is
+    right and changes nothing where it is not. context: pieces of other files, best first; path:
+    of the completed file, named in the prompt beside them. client: an opaque id; clients share the
+    engine fairly.
     """
 
     prompt: str
@@ -71,6 +87,11 @@ class CompletionRequest:
     document: str | None = None
     stop_rules: bool = True
     gate: bool = True
+    priority: Priority = "interactive"
+    draft: str = ""
+    context: tuple[Snippet, ...] = ()
+    path: str | None = None
+    client: str | None = None
 
     @classmethod
     def from_json(cls, body: object) -> CompletionRequest:
@@ -97,6 +118,7 @@ class CompletionRequest:
         """The JSON body that `from_json` reads back to an equal request."""
         body = {known.name: getattr(self, known.name) for known in fields(self)}
         body["stop"] = list(self.stop)
+        body["context"] = [{"path": each.path, "text": each.text} for each in self.context]
         return {name: value for name, value in body.items() if value is not None}
 
 
@@ -141,10 +163,27 @@ def _real(low: float, high: float) -> Callable[[str, object], float]:
     return check
 
 
-def _mode(name: str, value: object) -> str:
-    if value not in MODES:
-        raise FieldError(name, f"must be one of {', '.join(MODES)}.")
-    return str(value)
+def _one_of(known: tuple[str, ...]) -> Callable[[str, object], str]:
+    def check(name: str, value: object) -> str:
+        if value not in known:
+            raise FieldError(name, f"must be one of {', '.join(known)}.")
+        return str(value)
+
+    return check
+
+
+def _snippets(name: str, value: object) -> tuple[Snippet, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise FieldError(name, "must be a list of objects with path and text.")
+    if len(value) > MAX_SNIPPETS:
+        raise FieldError(name, f"must hold at most {MAX_SNIPPETS} pieces.")
+    return tuple(_snippet(name, each) for each in value)
+
+
+def _snippet(name: str, value: object) -> Snippet:
+    if not isinstance(value, dict) or set(value) != {"path", "text"}:
+        raise FieldError(name, "must be a list of objects with path and text.")
+    return Snippet(_text(name, value["path"]), _text(name, value["text"]))
 
 
 def _stop(name: str, value: object) -> tuple[str, ...]:
@@ -165,7 +204,7 @@ _CHECKS: dict[str, Callable[[str, object], Any]] = {
     "prompt": _text,
     "suffix": _text,
     "model": _text,
-    "mode": _mode,
+    "mode": _one_of(MODES),
     "max_tokens": _whole(1, MAX_TOKENS_LIMIT),
     "temperature": _real(0.0, 2.0),
     "top_p": _real(1e-6, 1.0),
@@ -180,6 +219,11 @@ _CHECKS: dict[str, Callable[[str, object], Any]] = {
     "document": _text,
     "stop_rules": _boolean,
     "gate": _boolean,
+    "priority": _one_of(PRIORITIES),
+    "draft": _text,
+    "context": _snippets,
+    "path": _text,
+    "client": _text,
 }
 
 
