@@ -22,9 +22,11 @@ class EngineConfig:
     draft_adapter / causal_adapter: a PEFT folder, ``none``, or None for the one that lies in the
     checkpoint folder or comes with NemoDiff for this model.
     max_prefix_tokens / max_suffix_tokens: how much text around the cursor enters the prompt.
-    prefill_chunk_tokens: a prefill is cut into forwards of this size, so that a cancelled request
-    waits for one chunk at most (None = 64 on a CPU, 512 on a GPU). max_cache_bytes: KV kept for
-    later requests of known documents (None = room for four full windows, at least 256 MiB).
+    max_context_tokens: how much of the pieces of other files that a request brings enters it
+    besides (None = 512 on a CPU, 2048 on a GPU; 0 = nothing). prefill_chunk_tokens: a prefill is
+    cut into forwards of this size, so that a cancelled request waits for one chunk at most (None =
+    64 on a CPU, 512 on a GPU). max_cache_bytes: KV kept for later requests of known documents
+    (None = room for four full windows, at least 256 MiB).
     """
 
     model: str = DEFAULT_MODEL
@@ -36,5 +38,6 @@ class EngineConfig:
     causal_adapter: Path | Literal["none"] | None = None
     max_prefix_tokens: int = 1536
     max_suffix_tokens: int = 384
+    max_context_tokens: int | None = None
     prefill_chunk_tokens: int | None = None
     max_cache_bytes: int | None = None

@@ -1,4 +1,4 @@
-"""Engine: one loaded model and everything that answers a CompletionRequest with it.
+"""Engine: one loaded model and everything that answers requests with it.
 
 Not thread-safe by design: one thread owns it (engine.server.engine_thread, or the command line).
 """
@@ -6,25 +6,27 @@ Not thread-safe by design: one thread owns it (engine.server.engine_thread, or t
 from __future__ import annotations
 
 import time
-import uuid
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from engine.adapters import built_in_gate
 from engine.config import EngineConfig
-from engine.decoding.loop import Limits, Meter
+from engine.decoding.batch import run_passes
+from engine.decoding.loop import Run
 from engine.device import DeviceChoice, choose_device
 from engine.errors import EngineError
-from engine.infill.answer import Answer, Candidate, Tools
+from engine.infill.answer import Tools
+from engine.infill.bench import Bench
 from engine.infill.gate import NEVER, Gate
-from engine.infill.hole import Hole
 from engine.infill.prompt import PromptBuilder
-from engine.infill.route import choose_route
-from engine.messages.completion import Choice, Completion, CompletionRequest, Facts
+from engine.infill.single import CompletionRun, begin_completion
+from engine.infill.tasks import begin_fill, begin_repair
+from engine.messages.completion import Completion, CompletionRequest
+from engine.messages.fill import Fill, FillRequest
+from engine.messages.repair import Repair, RepairRequest
 from engine.models.decoder import Decoder
 from engine.models.load import LoadedModel, load_model
 from engine.prefix_cache import PrefixCache
@@ -32,33 +34,26 @@ from engine.tokenizer import CodeTokenizer
 from engine.weights.resolve import resolve_model
 
 Report = Callable[[str, float | None], None]
+Result = TypeVar("Result")
 
 # About 100 ms of work on a laptop CPU, 10 ms on a data-centre GPU.
 _PREFILL_CHUNK_TOKENS = {"cpu": 64, "cuda": 512}
+# Where a pass over two requests' tokens is hardly faster any more than a pass for each of them.
+_MAX_BATCH_TOKENS = {"cpu": 32, "cuda": 256}
+# What a cold prompt may cost on top, for pieces of other files.
+_CONTEXT_TOKENS = {"cpu": 512, "cuda": 2048}
 
 
 def _no_report(phase: str, fraction: float | None) -> None:
     """For callers that show no progress."""
 
 
-@dataclass(frozen=True, slots=True)
-class LineEnds:
-    """The engine works with ``\\n``; answers get the line ends of the document back."""
-
-    newline: str
-
-    @classmethod
-    def of(cls, text: str) -> LineEnds:
-        return cls("\r\n" if "\r\n" in text else "\n")
-
-    def restore(self, text: str) -> str:
-        if self.newline == "\n":
-            return text
-        return text.replace("\r\n", "\n").replace("\n", self.newline)
-
-
 class Engine:
-    """Built by `load`. num_forwards grows by one for each model pass, for tests and metrics."""
+    """Built by `load`. num_forwards grows by one for each model pass, for tests and metrics.
+
+    A request is begun, and then run forward by forward, with those of other requests in between;
+    `complete` is the simple twin that runs one request to its end.
+    """
 
     def __init__(
         self,
@@ -73,14 +68,18 @@ class Engine:
         self.decoder, self.notes = loaded.decoder, loaded.notes
         self.draft_adapter, self.causal_adapter = loaded.draft_adapter, loaded.causal_adapter
         self.num_forwards = 0
+        self.max_batch_tokens = _MAX_BATCH_TOKENS[choice.device.type]
         self.prefix_cache = PrefixCache(
             self.decoder.new_cache, config.max_cache_bytes or _default_cache_bytes(self)
         )
+        asked = config.max_context_tokens
+        self.max_context_tokens = _CONTEXT_TOKENS[choice.device.type] if asked is None else asked
         self.prompts = PromptBuilder(
             tokenizer,
             self.decoder.config,
             max_prefix_tokens=config.max_prefix_tokens,
             max_suffix_tokens=config.max_suffix_tokens,
+            max_context_tokens=self.max_context_tokens,
         )
         self.tools = Tools(
             self.decoder,
@@ -88,7 +87,6 @@ class Engine:
             _forbidden_ids(self.decoder, tokenizer),
             tokenizer.newline_tokens(),
             config.prefill_chunk_tokens or _PREFILL_CHUNK_TOKENS[choice.device.type],
-            self.count_forward,
             gate,
         )
 
@@ -116,6 +114,17 @@ class Engine:
             )
         return cls(config, choice, loaded, tokenizer, folder, _gate_for(config, loaded))
 
+    @property
+    def bench(self) -> Bench:
+        """What a request works with from now on."""
+        return Bench(
+            self.tools,
+            self.prompts,
+            self.prefix_cache,
+            model_name=self.config.model,
+            has_causal_adapter=self.causal_adapter is not None,
+        )
+
     def describe(self) -> dict[str, Any]:
         """Facts for `nemodiff engine status`: plain JSON values, no document text."""
         c = self.decoder.config
@@ -136,6 +145,7 @@ class Engine:
             "gate": self.tools.gate.describe(),
             "max_prefix_tokens": self.config.max_prefix_tokens,
             "max_suffix_tokens": self.config.max_suffix_tokens,
+            "max_context_tokens": self.max_context_tokens,
         }
 
     def complete(
@@ -146,89 +156,76 @@ class Engine:
         arrived_s: float | None = None,
         emit: Callable[[int, str], None] = lambda index, text: None,
     ) -> Completion:
-        """Answer one request. `arrived_s` is time.monotonic() at its arrival; `emit` gets the
-        index of a choice and new text of it, in order, as soon as the text is certain."""
-        started = time.monotonic()
-        arrived = started if arrived_s is None else arrived_s
-        whole = request.prompt[-4096:] + request.suffix[:4096]
-        line_ends = LineEnds.of(whole)
-        hole = Hole(request.prompt.replace("\r\n", "\n"), request.suffix.replace("\r\n", "\n"))
-        request = replace(request, stop=tuple(s.replace("\r\n", "\n") for s in request.stop))
-        route = choose_route(
-            request.mode,
-            hole,
-            self.decoder.config,
-            has_draft_adapter=self.decoder.has_draft_adapter,
-            has_causal_adapter=self.causal_adapter is not None,
+        """Answer one request; the arguments are those of `begin`."""
+        run: CompletionRun = self.begin(
+            request, is_cancelled=is_cancelled, arrived_s=arrived_s, emit=emit
         )
-        prompt = self.prompts.build(hole, route, request.document)
-        built = time.monotonic()
-        limits = Limits(
-            is_cancelled,
-            None if request.deadline_ms is None else arrived + request.deadline_ms / 1e3,
-        )
-        cache = self.prefix_cache.take(request.document, prompt.context)
-        meter = Meter()
-        answer = Answer(self.tools, request, hole, route, prompt, cache, meter, limits)
-        num_cached_tokens = cache.length
-        try:
-            candidates = answer.candidates(lambda i, text: emit(i, line_ends.restore(text)))
-        finally:
-            self.prefix_cache.give_back(request.document, cache)
-        timings_ms = {
-            "queue": (started - arrived) * 1e3,
-            "prompt": (built - started) * 1e3,
-            "prefill": meter.prefill_ms,
-            "decode": meter.decode_ms,
-            "total": (time.monotonic() - arrived) * 1e3,
-        }
-        return self._completion(
-            request, answer, candidates, line_ends, num_cached_tokens, timings_ms
-        )
+        return self.run_to_end(run)
 
-    def count_forward(self) -> None:
-        self.num_forwards += 1
+    def fill(self, request: FillRequest) -> Fill:
+        """Fill all holes of one text; see `engine.infill.fill`."""
+        run: Run[Any, Fill] = self.begin(request)
+        return self.run_to_end(run)
 
-    def _completion(
+    def repair(self, request: RepairRequest) -> Repair:
+        """Write what is doubtful anew; see `engine.infill.repair`. Raises EngineError."""
+        run: Run[Any, Repair] = self.begin(request)
+        return self.run_to_end(run)
+
+    def run_to_end(self, run: Run[Any, Result]) -> Result:
+        """Do all forwards of `run`, one after the other; raises what it ends with."""
+        run.check()
+        while not run.is_ended:
+            self.run([run])
+            run.check()
+        if run.error is not None:
+            raise run.error
+        assert run.result is not None
+        return run.result
+
+    def begin(
         self,
-        request: CompletionRequest,
-        answer: Answer,
-        candidates: list[Candidate],
-        line_ends: LineEnds,
-        num_cached_tokens: int,
-        timings_ms: dict[str, float],
-    ) -> Completion:
-        num_tokens = sum(candidate.num_tokens for candidate in candidates)
-        best, speculation = candidates[0], answer.speculation
-        facts = Facts(
-            mode=answer.route.mode,
-            route=answer.route.name,
-            route_reason=answer.route.reason,
-            forwards=answer.meter.num_forwards,
-            prefill_forwards=answer.meter.num_prefill,
-            tokens=num_tokens,
-            score=best.score,
-            num_near_ties=sum(candidate.num_near_ties for candidate in candidates),
-            cached_tokens=num_cached_tokens,
-            timings_ms={name: round(value, 2) for name, value in timings_ms.items()},
-            num_cycles=speculation.num_cycles,
-            num_drafted_tokens=speculation.num_drafted_tokens,
-            num_accepted_tokens=speculation.num_accepted_tokens,
-            gated=best.is_withheld,
-            gate_features=best.gate_features,
+        request: CompletionRequest | FillRequest | RepairRequest,
+        *,
+        is_cancelled: Callable[[], bool] = lambda: False,
+        arrived_s: float | None = None,
+        emit: Callable[[int, str], None] = lambda index, text: None,
+    ) -> Run[Any, Any]:
+        """A request up to its first forward; its run ends with the answer that belongs to it.
+
+        `arrived_s` is time.monotonic() at its arrival; `emit` gets the index of a choice and new
+        text of it, in order, as soon as the text is certain. Of one document only one request may
+        be in work: its KV has one owner. Raises EngineError.
+        """
+        arrived = time.monotonic() if arrived_s is None else arrived_s
+        if isinstance(request, FillRequest):
+            return begin_fill(self.bench, request, is_cancelled=is_cancelled, arrived_s=arrived)
+        if isinstance(request, RepairRequest):
+            return begin_repair(self.bench, request, is_cancelled=is_cancelled, arrived_s=arrived)
+        return begin_completion(
+            self.bench, request, is_cancelled=is_cancelled, arrived_s=arrived, emit=emit
         )
-        return Completion(
-            id=f"cmpl-{uuid.uuid4().hex}",
-            created=int(time.time()),
-            model=self.config.model,
-            choices=tuple(
-                Choice(index, line_ends.restore(candidate.text), candidate.finish_reason)
-                for index, candidate in enumerate(candidates)
-            ),
-            prompt_tokens=len(answer.prompt.context),
-            completion_tokens=num_tokens,
-            facts=facts,
-        )
+
+    def run(self, runs: Sequence[Run[Any, Any]]) -> None:
+        """Do the pending pass of each of `runs`, in one model pass. Several must be joinable, and
+        together at most `max_batch_tokens` long. What goes wrong ends the run it belongs to."""
+        passes = [run.pending for run in runs if run.pending is not None]
+        started = time.monotonic()
+        try:
+            with torch.inference_mode():
+                outputs = run_passes(passes, self.decoder)
+        except Exception as error:
+            if len(runs) == 1:
+                runs[0].fail(error)
+                return
+            # One bad request must not take others with it.
+            for run in runs:
+                self.run([run])
+            return
+        self.num_forwards += 1
+        elapsed_ms = (time.monotonic() - started) * 1e3
+        for run, output in zip(runs, outputs, strict=True):
+            run.take(output, elapsed_ms)
 
 
 def _gate_for(config: EngineConfig, loaded: LoadedModel) -> Gate:

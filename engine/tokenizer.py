@@ -38,7 +38,8 @@ class CodeTokenizer:
             whole = Tokenizer.from_str(json.dumps(raw))
             # What the tokenizer puts before every text by itself (a begin token, or nothing).
             self.bos_ids: tuple[int, ...] = tuple(whole.encode("").ids)
-            added: set[int] = {token["id"] for token in raw.get("added_tokens", [])}
+            self._special = {t["content"]: int(t["id"]) for t in raw.get("added_tokens", [])}
+            added = set(self._special.values())
             self._plain = Tokenizer.from_str(json.dumps({**raw, "added_tokens": []}))
         except Exception as error:
             raise EngineError(f"{path} is not a usable tokenizer ({error}).") from None
@@ -56,6 +57,10 @@ class CodeTokenizer:
     def num_ids(self) -> int:
         """One more than the largest id that spells text."""
         return max(self._bytes) + 1
+
+    def special_id(self, spelling: str) -> int | None:
+        """Id of the special token written so in the tokenizer's file; None when it has none."""
+        return self._special.get(spelling)
 
     def encode(self, text: str) -> list[int]:
         """Token ids of plain text; special tokens spelled out in it stay text."""

@@ -46,12 +46,18 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--languages", nargs="+", metavar="NAME", help="default: all that the corpus holds"
     )
+    parser.add_argument(
+        "--files-out",
+        type=Path,
+        metavar="DIR",
+        help="write all held-out files there, for `python -m nemodiff_lsp.bench.crossfile`",
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Cut, write the rows and print how many of what there are. Raises EngineError."""
-    from engine.evaluation.cuts.build import CutError, cut, write_rows
+    from engine.evaluation.cuts.build import CutError, cut, write_files, write_rows
     from engine.evaluation.cuts.parsing import parse
     from engine.training.corpus.shards import read_corpus
 
@@ -80,6 +86,8 @@ def run(args: argparse.Namespace) -> int:
             "larger corpus."
         )
     write_rows(args.out, rows)
+    if args.files_out is not None:
+        write_files(read_corpus(args.corpus, "heldout"), args.files_out)
     trained = {name for (_, name), entry in manifest.items() if entry.get("split") == "train"}
     _tell_doubts(args, rows, trained)
     print(_summary(rows), end="")

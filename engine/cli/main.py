@@ -23,8 +23,14 @@ _COMMANDS = {
     "models": "engine.cli.models",
     "engine": "engine.cli.serve",
     "doctor": "engine.cli.doctor",
+    "stats": "engine.cli.stats",
     "eval": "engine.cli.evaluate",
     "train": "engine.cli.train",
+}
+# Packages of the language server, which nothing here may import: each is run as a program.
+_PROGRAMS = {
+    "lsp": ("nemodiff_lsp", "run the language server on stdin and stdout"),
+    "bench": ("nemodiff_lsp.bench", "measure the language server"),
 }
 _TRACEBACK_VARIABLE = "NEMODIFF_TRACEBACK"
 
@@ -44,10 +50,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if sys.stdout is None:
             raise EngineError("Standard output is closed; send it to a file or to /dev/null.")
-        if arguments[:1] == ["lsp"]:
-            if sys.stdin is None:
-                raise EngineError("Standard input is closed; an editor speaks through it.")
-            return _run_language_server(arguments[1:])
+        if arguments[:1] == ["lsp"] and sys.stdin is None:
+            raise EngineError("Standard input is closed; an editor speaks through it.")
+        if arguments and arguments[0] in _PROGRAMS:
+            return _run_program(arguments[0], arguments[1:])
         args = _parser(arguments).parse_args(arguments)
         code: int = args.run(args)
         sys.stdout.flush()
@@ -100,16 +106,17 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         if chosen in (None, name):
             importlib.import_module(module).add_parser(commands)
     if chosen is None:
-        # Listed only: `main` hands it to the language server before this parser is made.
-        commands.add_parser("lsp", help="run the language server on stdin and stdout")
+        # Listed only: `main` runs them before this parser is made.
+        for name, (_, summary) in _PROGRAMS.items():
+            commands.add_parser(name, help=summary)
     return parser
 
 
-def _run_language_server(arguments: Sequence[str]) -> int:
-    """Run the package nemodiff_lsp in this process; the arguments are its own."""
-    sys.argv = ["nemodiff lsp", *arguments]
+def _run_program(name: str, arguments: Sequence[str]) -> int:
+    """Run a package of the language server in this process; the arguments are its own."""
+    sys.argv = [f"nemodiff {name}", *arguments]
     try:
-        runpy.run_module("nemodiff_lsp", run_name="__main__", alter_sys=True)
+        runpy.run_module(_PROGRAMS[name][0], run_name="__main__", alter_sys=True)
     except SystemExit as end:
         if end.code is None or isinstance(end.code, int):
             return end.code or 0

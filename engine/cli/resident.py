@@ -5,15 +5,21 @@ Called by `serve.py`, which registers the commands. Only `status` without an eng
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import sys
+import time
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
 
 from engine.cli.target import matching_name
 from engine.errors import EngineError
 from engine.messages.address import EngineAddress
+
+_FOLLOW_POLL_S = 0.25
 
 if TYPE_CHECKING:
     from engine.messages.client import EngineClient
@@ -92,19 +98,39 @@ def status(address: EngineAddress, *, as_json: bool) -> int:
     return 0
 
 
-def logs(address: EngineAddress, num_lines: int) -> int:
-    """Print the end of the log of an engine that was started in the background."""
+def logs(address: EngineAddress, num_lines: int, *, is_followed: bool = False) -> int:
+    """Print the end of the log of an engine that was started in the background.
+
+    is_followed: go on with what is added, also by the engines after it, until an interrupt.
+    """
     from engine.messages.launch import default_log_path
 
     path = default_log_path(address)
     try:
         with path.open(encoding="utf-8", errors="replace") as log:
             sys.stdout.writelines(deque(log, maxlen=num_lines))
+            if is_followed:
+                _follow(path, log)
     except FileNotFoundError:
         raise EngineError(
             f"There is no log at {path}: no engine was started in the background."
         ) from None
+    except KeyboardInterrupt:
+        # How following ends.
+        pass
     return 0
+
+
+def _follow(path: Path, log: TextIO) -> None:
+    """Print what is added to `log`; when a new file takes its place, go on with that one."""
+    while True:
+        sys.stdout.writelines(log)
+        sys.stdout.flush()
+        time.sleep(_FOLLOW_POLL_S)
+        with contextlib.suppress(FileNotFoundError):
+            if os.fstat(log.fileno()).st_ino != path.stat().st_ino:
+                sys.stdout.writelines(log)
+                log = path.open(encoding="utf-8", errors="replace")
 
 
 def _refuse_other_model(model: str | None, health: dict[str, Any]) -> None:
@@ -131,13 +157,13 @@ def _last_failure(address: EngineAddress) -> str | None:
     from engine.messages.launch import default_log_path
     from engine.messages.readiness import last_failure
 
-    if address.socket is None:
+    if address.path is None:
         return None
     log_path = default_log_path(address)
     if failure := last_failure(log_path):
         return failure
-    # An engine that ends by itself, well or not, removes its socket.
-    if address.socket.is_socket():
+    # An engine that ends by itself, well or not, removes its socket or endpoint file.
+    if address.path.exists():
         return f"it was killed or crashed; its log is {log_path}."
     return None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,12 +18,19 @@ from engine.config import EngineConfig
 if TYPE_CHECKING:
     from engine.messages.address import EngineAddress
     from engine.server.engine_thread import CompletionEngine, Report
+    from engine.server.serve import ListenOptions
 
 DEFAULT_PORT = 8712
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+DEFAULT_IDLE_EXIT_MINUTES = 15.0
+_MAX_IDLE_EXIT_MINUTES = 60.0 * 24 * 365
 Commands = (
     argparse._SubParsersAction
 )  # the type of what add_subparsers() returns has no public name
+
+
+class UsageError(Exception):
+    """Flags that do not go together."""
 
 
 def add_parser(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -37,6 +44,7 @@ def add_parser(commands: Commands[argparse.ArgumentParser]) -> None:
     start.add_argument(
         "--no-wait", action="store_true", help="do not wait until the model is loaded"
     )
+    _add_idle_exit(start)
     _add_engine_flags(start)
     start.set_defaults(run=_start)
 
@@ -52,18 +60,32 @@ def add_parser(commands: Commands[argparse.ArgumentParser]) -> None:
     logs = actions.add_parser("logs", help="print the end of the background engine's log")
     _add_address(logs)
     logs.add_argument("--lines", type=_positive, default=50, metavar="N", help="default: 50")
+    logs.add_argument(
+        "--follow", action="store_true", help="go on printing what is added, until Ctrl-C"
+    )
     logs.set_defaults(run=_logs)
 
 
 def _add_serve(actions: Commands[argparse.ArgumentParser]) -> None:
     serve = actions.add_parser("serve", help="run the engine in the foreground")
     serve.add_argument("--socket", metavar="PATH", help="Unix socket (default: the user's own)")
+    serve.add_argument(
+        "--endpoint-file",
+        metavar="FILE",
+        help="listen on loopback TCP and write address and a new token here (0600)",
+    )
     serve.add_argument("--host", help="listen on TCP at this address (default: 127.0.0.1)")
     serve.add_argument(
         "--port",
         type=_port,
         help=f"listen on TCP at this port, 0 = any free (default: {DEFAULT_PORT})",
     )
+    serve.add_argument(
+        "--token-file", metavar="FILE", help="on --host: ask for the token in this file"
+    )
+    serve.add_argument("--tls-cert", type=Path, metavar="FILE", help="on --host: certificate (PEM)")
+    serve.add_argument("--tls-key", type=Path, metavar="FILE", help="its key, if not in the same")
+    _add_idle_exit(serve)
     serve.add_argument(
         "--max-queued",
         type=_positive,
@@ -79,6 +101,16 @@ def _add_serve(actions: Commands[argparse.ArgumentParser]) -> None:
 def _add_address(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--socket", metavar="PATH|URL", help="where the engine listens (default: the user's own)"
+    )
+
+
+def _add_idle_exit(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--idle-exit-minutes",
+        type=_minutes,
+        metavar="N",
+        help="leave after so long without work; 0 = never "
+        f"(default: {DEFAULT_IDLE_EXIT_MINUTES:g}, with --host or --port 0)",
     )
 
 
@@ -101,12 +133,13 @@ def _add_engine_flags(parser: argparse.ArgumentParser) -> None:
     for name in (
         "max_prefix_tokens",
         "max_suffix_tokens",
+        "max_context_tokens",
         "prefill_chunk_tokens",
         "max_cache_bytes",
     ):
         group.add_argument(
             "--" + name.replace("_", "-"),
-            type=_positive,
+            type=_whole if name == "max_context_tokens" else _positive,
             default=getattr(default, name),
             metavar="N",
             help="default: %(default)s"
@@ -139,21 +172,14 @@ def engine_arguments(args: argparse.Namespace) -> list[str]:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve in the foreground until a signal. Raises EngineError."""
-    from engine.messages.address import default_socket
-    from engine.server.serve import ListenOptions, serve
+    """Serve in the foreground until a signal or an idle exit. Raises EngineError."""
+    from engine.server.serve import serve
 
-    is_tcp = args.host is not None or args.port is not None
-    if is_tcp and args.socket is not None:
-        print("nemodiff: choose --socket or --host and --port, not both.", file=sys.stderr)
+    try:
+        listen = _listen_options(args)
+    except UsageError as error:
+        print(f"nemodiff: {error}", file=sys.stderr)
         return 2
-    listen = ListenOptions(
-        socket=None if is_tcp else Path(args.socket or default_socket()).absolute(),
-        host="127.0.0.1" if args.host is None else args.host,
-        port=DEFAULT_PORT if args.port is None else args.port,
-        max_queued=args.max_queued,
-        log_level=args.log_level,
-    )
     config = engine_config(args)
 
     def load(report: Report) -> CompletionEngine:
@@ -163,6 +189,43 @@ def run(args: argparse.Namespace) -> int:
         return Engine.load(config, report)
 
     return serve(listen, load, model_names=(config.model,))
+
+
+def _listen_options(args: argparse.Namespace) -> ListenOptions:
+    """Where the flags say to listen. Raises EngineError for flags that exclude each other."""
+    from engine.messages.address import EngineAddress, read_token
+    from engine.server.serve import ListenOptions
+
+    is_tcp = args.host is not None or args.port is not None
+    if is_tcp + (args.socket is not None) + (args.endpoint_file is not None) > 1:
+        raise UsageError("choose one of --socket, --endpoint-file, and --host with --port.")
+    for_tcp = {"--token-file": args.token_file, "--tls-cert": args.tls_cert}
+    misplaced = [name for name, value in for_tcp.items() if value is not None and not is_tcp]
+    if misplaced:
+        raise UsageError(f"{misplaced[0]} needs --host or --port.")
+    if args.tls_key is not None and args.tls_cert is None:
+        raise UsageError("--tls-key needs --tls-cert.")
+    minutes = args.idle_exit_minutes
+    if minutes is None:
+        minutes = 0.0 if is_tcp else DEFAULT_IDLE_EXIT_MINUTES
+    common = ListenOptions(
+        idle_exit_s=minutes * 60 or None, max_queued=args.max_queued, log_level=args.log_level
+    )
+    if is_tcp:
+        return replace(
+            common,
+            host="127.0.0.1" if args.host is None else args.host,
+            port=DEFAULT_PORT if args.port is None else args.port,
+            token=None if args.token_file is None else read_token(Path(args.token_file)),
+            tls_cert=args.tls_cert,
+            tls_key=args.tls_key,
+        )
+    if args.endpoint_file is not None:
+        return replace(common, endpoint_file=Path(args.endpoint_file).absolute())
+    if args.socket is not None:
+        return replace(common, socket=Path(args.socket).absolute())
+    own = EngineAddress.default()
+    return replace(common, socket=own.socket, endpoint_file=own.endpoint_file)
 
 
 def _address(args: argparse.Namespace) -> EngineAddress:
@@ -177,6 +240,8 @@ def _start(args: argparse.Namespace) -> int:
 
     address = EngineAddress.default() if args.socket is None else EngineAddress.parse(args.socket)
     arguments = engine_arguments(args)
+    if args.idle_exit_minutes is not None:
+        arguments.append(f"--idle-exit-minutes={args.idle_exit_minutes:g}")
     return start(address, model=args.model, arguments=arguments, wait=not args.no_wait)
 
 
@@ -195,13 +260,29 @@ def _status(args: argparse.Namespace) -> int:
 def _logs(args: argparse.Namespace) -> int:
     from engine.cli.resident import logs
 
-    return logs(_address(args), args.lines)
+    return logs(_address(args), args.lines, is_followed=args.follow)
 
 
 def _positive(text: str) -> int:
     value = int(text) if text.isdecimal() else 0
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return value
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, 0 or more")
+    return int(text)
+
+
+def _minutes(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= _MAX_IDLE_EXIT_MINUTES:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of minutes, 0 or more")
     return value
 
 

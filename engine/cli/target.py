@@ -25,7 +25,7 @@ def existing_address(text: str | None) -> EngineAddress:
     folder = runtime_path()
     if folder.exists() or folder.is_symlink():
         ensure_private_folder(folder)
-    return EngineAddress(socket=folder / "engine.sock")
+    return EngineAddress.within(folder)
 
 
 def add_adapter_flags(group: argparse._ArgumentGroup) -> None:

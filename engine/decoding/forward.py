@@ -52,18 +52,22 @@ def row(tokens: Sequence[int], device: torch.device) -> torch.Tensor:
     return torch.tensor([list(tokens)], dtype=torch.int64, device=device)
 
 
+def visible_of(forward: Forward) -> torch.Tensor | None:
+    """`forward.view` as the decoder wants it: bool (T, T) or (R, T, T); None = all see all."""
+    if isinstance(forward.view, torch.Tensor):
+        return forward.view
+    if forward.view == "full":
+        return None
+    return causal_mask(forward.ids.shape[1], forward.ids.device)
+
+
 def run_forward(forward: Forward, decoder: Decoder, cache: KVCache) -> Output:
     """Execute one Forward against `cache`. Keys and values stay scratch until committed."""
     R, T = forward.ids.shape
-    visible: torch.Tensor | None
-    if isinstance(forward.view, torch.Tensor):
-        visible = forward.view
-    else:
-        visible = causal_mask(T, forward.ids.device) if forward.view == "causal" else None
     hidden = decoder.forward(
         forward.ids,
         cache,
-        visible=visible,
+        visible=visible_of(forward),
         offsets=forward.offsets,
         draft_adapter=forward.draft_adapter,
     )

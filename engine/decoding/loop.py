@@ -1,23 +1,27 @@
-"""The one loop that runs every decoding mode: ask for a forward, look around, run it, count it.
+"""Driving decoding modes: ask for a forward, look around, run it, count it.
 
-Between any two forwards it reads the request's cancel flag and deadline; a mode never has to.
+Between any two forwards the request's cancel flag and deadline are read; a mode never has to. A
+`Run` is a request whose forwards whoever owns the model does one at a time, and so may do others'
+in between; `run_steps` does one after the other to the end.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from functools import partial
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import torch
 
-from engine.decoding.forward import Kind, Steps, run_forward
+from engine.decoding.forward import Forward, Kind, Output, Steps, run_forward
 from engine.kv_cache import KVCache
 from engine.models.decoder import Decoder
 
 Interruption = Literal["cancelled", "deadline"]
 Result = TypeVar("Result")
+Found = TypeVar("Found")
 
 
 class Interrupted(Exception):
@@ -26,6 +30,17 @@ class Interrupted(Exception):
     def __init__(self, why: Interruption) -> None:
         super().__init__(why)
         self.why = why
+
+
+class Pass(NamedTuple):
+    """A forward, and the cache over which it is to be run."""
+
+    forward: Forward
+    cache: KVCache
+
+
+Passes = Generator[Pass, Output, Result]
+"""Like Steps, of a request that may work with several caches."""
 
 
 @dataclass(slots=True)
@@ -66,6 +81,124 @@ class Limits:
             raise Interrupted("cancelled")
         if self.deadline_s is not None and time.monotonic() >= self.deadline_s:
             raise Interrupted("deadline")
+
+
+def on_cache(steps: Steps[Result], cache: KVCache) -> Passes[Result]:
+    """`steps`, whose forwards all run over `cache`."""
+    try:
+        forward = next(steps)
+        while True:
+            try:
+                output = yield Pass(forward, cache)
+            except Interrupted as interrupted:
+                forward = steps.throw(interrupted)
+            else:
+                forward = steps.send(output)
+    except StopIteration as end:
+        result: Result = end.value
+        return result
+    finally:
+        steps.close()
+
+
+def watched(steps: Steps[Result], after_forward: Callable[[], None]) -> Steps[Result]:
+    """`steps`, with `after_forward` called when they have taken in the output of a forward."""
+    try:
+        forward = next(steps)
+        while True:
+            output = yield forward
+            try:
+                forward = steps.send(output)
+            finally:
+                after_forward()
+    except StopIteration as end:
+        result: Result = end.value
+        return result
+    finally:
+        steps.close()
+
+
+def can_join(forward: Forward) -> bool:
+    """Whether `forward` may share a model pass: one row, and no prefill, whose chunk is work enough
+    for a pass and would keep the others waiting."""
+    return forward.kind != "prefill" and forward.ids.shape[0] == 1
+
+
+class Run(Generic[Found, Result]):
+    """One request in work. `pending` is the pass it waits for, None when it has ended: with
+    `result`, or with `error`, which nobody has raised yet.
+
+    passes: ends on an Interrupted thrown into it, with what it has. finish: turns what `passes`
+    found into the result, when all its forwards are counted in `meter`.
+    """
+
+    def __init__(
+        self,
+        passes: Passes[Found],
+        meter: Meter,
+        limits: Limits,
+        finish: Callable[[Found], Result],
+    ) -> None:
+        self.pending: Pass | None = None
+        self.result: Result | None = None
+        self.error: Exception | None = None
+        self._passes, self._meter, self._limits, self._finish = passes, meter, limits, finish
+        self._go_on(partial(next, passes))
+
+    @property
+    def is_ended(self) -> bool:
+        return self.pending is None
+
+    @property
+    def num_joinable_tokens(self) -> int:
+        """Tokens of the pending pass if it may share a model pass with others'; 0 = it may not."""
+        if self.pending is None or not can_join(self.pending.forward):
+            return 0
+        return self.pending.forward.ids.shape[1]
+
+    def check(self) -> None:
+        """End the run if it is cancelled or its time is up; call before each of its passes."""
+        while self.pending is not None:
+            try:
+                self._limits.check()
+            except Interrupted as interrupted:
+                self._go_on(partial(self._passes.throw, interrupted))
+            else:
+                return
+
+    def take(self, output: Output, elapsed_ms: float) -> None:
+        """Go on with the output of the pending pass, which took `elapsed_ms`."""
+        assert self.pending is not None
+        kind, started = self.pending.forward.kind, time.monotonic()
+
+        def count() -> None:
+            # The head runs on what the mode asks for, which is after the pass itself.
+            self._meter.add(kind, elapsed_ms + (time.monotonic() - started) * 1e3)
+
+        self._go_on(partial(self._passes.send, output), count)
+
+    def fail(self, error: Exception) -> None:
+        """The pending pass could not be done."""
+        self._go_on(partial(self._passes.throw, error))
+
+    def _go_on(self, ask: Callable[[], Pass], count: Callable[[], None] = lambda: None) -> None:
+        self.pending = None
+        with torch.inference_mode():
+            try:
+                try:
+                    self.pending = ask()
+                finally:
+                    count()
+            except StopIteration as end:
+                self._end(end.value)
+            except Exception as error:
+                self.error = error
+
+    def _end(self, found: Any) -> None:
+        try:
+            self.result = self._finish(found)
+        except Exception as error:
+            self.error = error
 
 
 def run_steps(

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 import torch
 
 from engine.decoding.ar import ar
-from engine.decoding.diffusion import diffusion
+from engine.decoding.diffusion import diffusion, threshold_of
 from engine.decoding.draft_plan import AdaptivePlan, Plan, uniform_plan
-from engine.decoding.forward import Steps, prefill
+from engine.decoding.forward import Steps
+from engine.decoding.hint import Ahead, follow_hint, hint_behind
 from engine.decoding.linear_spec import linear_spec
 from engine.decoding.quad_spec import quad_spec
-from engine.decoding.shared_pass import NO_DRAFT, Draft, Prefilled, prefill_with_draft
 from engine.decoding.state import Decoding
 from engine.messages.completion import Mode
 
@@ -44,16 +44,6 @@ def draft_plan(asked: Mode, block_size: int | None, device: torch.device) -> Pla
     )
 
 
-def prefill_for(
-    mode: Mode, state: Decoding, plan: Plan, tokens: Sequence[int], chunk_tokens: int
-) -> Steps[Prefilled]:
-    """The prefill that `mode` begins with: quad_spec drafts in it already."""
-    if mode == "quad_spec":
-        depth = plan([], state.num_remaining_tokens)[0]
-        return (yield from prefill_with_draft(state, tokens, chunk_tokens, depth))
-    return Prefilled((yield from prefill(tokens, state.cache, chunk_tokens)), NO_DRAFT)
-
-
 def mode_steps(
     mode: Mode,
     state: Decoding,
@@ -61,15 +51,25 @@ def mode_steps(
     *,
     suffix_head: Sequence[int],
     plan: Plan,
-    draft: Draft,
+    hint: Sequence[int],
+    ahead: Ahead,
 ) -> Steps[None]:
-    """Decode behind `seed`, which is emitted but not yet cached. mode: never ``auto``."""
+    """Decode behind `seed`, which is emitted but not yet cached. mode: never ``auto``.
+
+    ahead: the last pass of the prefill, which has judged the beginning of `hint`.
+    """
+    hint = hint_behind(hint, ahead, seed)
+    seed, later = yield from follow_hint(state, seed, hint, plan if mode == "quad_spec" else None)
+    ahead = later or ahead
     match mode:
         case "ar":
-            return ar(state, seed)
+            yield from ar(state, seed)
         case "quad_spec":
-            return quad_spec(state, seed, plan, draft)
+            # In a prefill, healing may have gone on beyond the token that the drafts stand behind.
+            num_emitted = 0 if later else len(state.tokens) - 1 - ahead.num_right
+            yield from quad_spec(state, seed, plan, ahead.draft(state).behind(num_emitted))
         case "diffusion":
-            return diffusion(state, seed, suffix_head)
+            start = ahead.canvas(state, threshold_of(state.params))
+            yield from diffusion(state, seed, suffix_head, start)
         case _:
-            return linear_spec(state, seed, suffix_head)
+            yield from linear_spec(state, seed, suffix_head)

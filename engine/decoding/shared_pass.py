@@ -11,12 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 
 from engine.decoding.blocks import candidates
-from engine.decoding.forward import Forward, Kind, Output, Steps, prefill
+from engine.decoding.forward import Forward, Kind
 from engine.decoding.state import Decoding
 from engine.models.config import ModelConfig
 
@@ -34,13 +33,6 @@ class Draft:
 
 
 NO_DRAFT = Draft([], [])
-
-
-class Prefilled(NamedTuple):
-    """logits fp32 (1, vocab_size) of the last token; draft: of what follows the first new token."""
-
-    logits: torch.Tensor
-    draft: Draft
 
 
 def num_masks(depth: int, config: ModelConfig) -> int:
@@ -101,19 +93,3 @@ def read_draft(state: Decoding, logits: torch.Tensor, depths: Sequence[int], out
     rows = logits[end - depths[outcome] : end]
     found = candidates(rows, state.sampler.without_forbidden(rows))
     return Draft(found.tokens.tolist(), found.confidence.tolist())
-
-
-def prefill_with_draft(
-    state: Decoding, tokens: Sequence[int], chunk_tokens: int, depth: int
-) -> Steps[Prefilled]:
-    """`prefill` whose last chunk also drafts `depth` tokens behind the first new one."""
-    start = (len(tokens) - 1) // chunk_tokens * chunk_tokens
-    if start:
-        yield from prefill(tokens[:start], state.cache, chunk_tokens)
-    last = list(tokens[start:])
-    depths = [0] * (len(last) - 1) + [depth]
-    output: Output = yield shared_forward(state, last, depths, "prefill")
-    state.cache.commit(last)
-    # The head runs on the last token and its masks only.
-    logits = output.logits(slice(len(last) - 1, None))
-    return Prefilled(logits[:1], read_draft(state, logits, [depth], 0))

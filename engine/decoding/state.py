@@ -29,11 +29,14 @@ class DecodingParams:
 
 @dataclass(slots=True)
 class Speculation:
-    """num_cycles: verify passes; of the tokens drafted for them, how many these agreed with."""
+    """num_cycles: verify passes; of the tokens drafted for them, how many these agreed with. hinted
+    and right: tokens of the request's own draft that were judged, in a prefill too."""
 
     num_cycles: int = 0
     num_drafted_tokens: int = 0
     num_accepted_tokens: int = 0
+    num_hinted_tokens: int = 0
+    num_right_hints: int = 0
 
     def add(self, num_drafted: int, num_accepted: int) -> None:
         self.num_cycles += 1

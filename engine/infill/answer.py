@@ -1,6 +1,8 @@
 """Answer: decodes the candidates of one request along its route, and turns them into text.
 
-Created by `engine.engine.Engine.complete`, which owns the model, the caches and the clock.
+Created by `engine.engine.Engine`, which owns the model, the caches and the clock. Everything here
+is a generator of forwards: whoever drives it may do others' forwards in between, and stops it by
+throwing Interrupted into it.
 """
 
 from __future__ import annotations
@@ -11,8 +13,9 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from engine.decoding.forward import Steps, prefill
-from engine.decoding.loop import Interrupted, Limits, Meter, run_steps
-from engine.decoding.modes import default_block_size, draft_plan, mode_steps, prefill_for
+from engine.decoding.hint import prefill_ahead
+from engine.decoding.loop import Interrupted, watched
+from engine.decoding.modes import default_block_size, draft_plan, mode_steps
 from engine.decoding.sampling import MIN_TEMPERATURE, Sampler
 from engine.decoding.state import Decoding, DecodingParams, Speculation
 from engine.infill.first_token import first_pick, whole_need_tokens
@@ -23,6 +26,7 @@ from engine.infill.length_search import Row, Window, length_search, no_fitting_l
 from engine.infill.prompt import Prompt
 from engine.infill.route import Route
 from engine.infill.stopper import Stopper
+from engine.infill.window import MAX_CHARS_PER_TOKEN
 from engine.kv_cache import KVCache
 from engine.messages.completion import CompletionRequest, FinishReason
 from engine.models.decoder import Decoder
@@ -50,21 +54,20 @@ class Candidate:
 @dataclass(frozen=True, slots=True)
 class Tools:
     """What every request of one engine works with. forbidden: bool (vocab_size,), ids that may
-    never be chosen; newline_tokens: ids that write a line end; count_forward is called after each
-    forward; gate: in force where a request does not switch it off."""
+    never be chosen; newline_tokens: ids that write a line end; gate: in force where a request does
+    not switch it off."""
 
     decoder: Decoder
     tokenizer: CodeTokenizer
     forbidden: torch.Tensor
     newline_tokens: frozenset[int]
     prefill_chunk_tokens: int
-    count_forward: Callable[[], None]
     gate: Gate
 
 
 @dataclass(slots=True)
 class Answer:
-    """One request in work. `meter` and `speculation` count over all its candidates."""
+    """One request in work. `speculation` counts over all its candidates."""
 
     tools: Tools
     request: CompletionRequest
@@ -72,29 +75,32 @@ class Answer:
     route: Route
     prompt: Prompt
     cache: KVCache
-    meter: Meter
-    limits: Limits
     speculation: Speculation = field(default_factory=Speculation)
 
-    def candidates(self, emit: Callable[[int, str], None]) -> list[Candidate]:
+    def steps(self, emit: Callable[[int, str], None]) -> Steps[list[Candidate]]:
         """n candidates, best first; fewer when there are not so many different ones or the
-        request is interrupted, and only an empty one when the gate withholds the best."""
+        request is interrupted, and only an empty one when the gate withholds the best.
+
+        An Interrupted thrown in ends the candidate in work with what it has, and the whole.
+        """
         if self.route.method == "length_search":
-            found = self._search(emit)
+            found = yield from self._search(emit)
             if found is not None:
                 return found
-        return self._decode_all(emit)
+        return (yield from self._decode_all(emit))
 
     @property
     def _gate(self) -> Gate | None:
         return self.tools.gate if self.request.gate and self.request.mode == "auto" else None
 
-    def _decode_all(self, emit: Callable[[int, str], None]) -> list[Candidate]:
+    def _decode_all(self, emit: Callable[[int, str], None]) -> Steps[list[Candidate]]:
         found: list[Candidate] = []
         for branch in range(_MAX_BRANCHES * self.request.n):
             index = len(found)
             # The first candidate streams; the others may turn out to say the same.
-            candidate = self._decode(branch, lambda text: emit(0, text), streams=not found)
+            candidate = yield from self._decode(
+                branch, lambda text: emit(0, text), streams=not found
+            )
             if candidate is None:
                 break
             # Sampling owes n independent draws; greedy alternatives must differ.
@@ -117,7 +123,7 @@ class Answer:
 
     def _decode(
         self, branch: int, emit: Callable[[str], None], *, streams: bool
-    ) -> Candidate | None:
+    ) -> Steps[Candidate | None]:
         """The candidate that begins with the first token of rank `branch` (greedy), or with the
         seed of that number; None when there is no such token."""
         stopper = self._stopper()
@@ -130,15 +136,14 @@ class Answer:
 
         def stream() -> None:
             nonlocal num_sent
-            self.tools.count_forward()
-            if streams:
-                text = stopper.stable_text(state.tokens)
-                if len(text) > num_sent:
-                    emit(text[num_sent:])
-                    num_sent = len(text)
+            text = stopper.stable_text(state.tokens)
+            if len(text) > num_sent:
+                emit(text[num_sent:])
+                num_sent = len(text)
 
         self.cache.crop(min(self.cache.length, len(self.prompt.context) - 1))
-        self._run(self._steps(state, branch), state, stream)
+        steps = self._steps(state, branch)
+        yield from _run(watched(steps, stream) if streams else steps, state)
         if not state.tokens and not state.is_finished:
             return None
         candidate = self._finish(state, stopper)
@@ -153,18 +158,33 @@ class Answer:
         mode, need, tools = self.route.mode, self.prompt.need, self.tools
         plan = draft_plan(self.request.mode, self.request.block_size, tools.decoder.device)
         missing = self.prompt.context[self.cache.length :]
-        prefilled = yield from prefill_for(mode, state, plan, missing, tools.prefill_chunk_tokens)
-        pick = first_pick(state, prefilled.logits, need, tools.tokenizer, branch)
+        hint = self._hint(branch)
+        drafts = plan if mode == "quad_spec" else None
+        ahead = yield from prefill_ahead(state, missing, tools.prefill_chunk_tokens, hint, drafts)
+        pick = first_pick(state, ahead.next_logits, need, tools.tokenizer, branch)
         if pick is None:
             return
-        seed = yield from spell(state, pick, need, tools.tokenizer)
+        seed = yield from spell(state, pick, need, tools.tokenizer, ahead)
+        if not state.is_finished and ahead.take(state, seed):
+            seed = ahead.emit(state)
         if not state.is_finished:
             # The head of the suffix joins the block only where the prompt knows the hole's end.
             head = self.prompt.suffix_head if self.route.method == "fim_tokens" else []
-            draft = prefilled.draft.behind(len(state.tokens) - 1)
-            yield from mode_steps(mode, state, seed, suffix_head=head, plan=plan, draft=draft)
+            yield from mode_steps(
+                mode, state, seed, suffix_head=head, plan=plan, hint=hint, ahead=ahead
+            )
 
-    def _search(self, emit: Callable[[int, str], None]) -> list[Candidate] | None:
+    def _hint(self, branch: int) -> list[int]:
+        """The request's draft as the tokens to expect behind the prompt. Only the best answer is
+        hinted at, and none that is sampled: a seed must give the same text with any draft."""
+        if branch or not self.request.draft or not self._is_greedy:
+            return []
+        # The typed characters that healing took back come again, in the tokens that hold them now.
+        text = self.prompt.need.decode("utf-8") + self.request.draft.replace("\r\n", "\n")
+        most = self._max_tokens()
+        return self.tools.tokenizer.encode(text[: most * MAX_CHARS_PER_TOKEN])[:most]
+
+    def _search(self, emit: Callable[[int, str], None]) -> Steps[list[Candidate] | None]:
         """Length search; its rows are the alternatives. None when no length fits: the route has
         then been changed to left-to-right."""
         stopper = self._stopper()
@@ -183,7 +203,7 @@ class Answer:
             rows.extend((yield from length_search(state, window)))
 
         self.cache.crop(min(self.cache.length, len(self.prompt.context) - 1))
-        self._run(steps(), state, self.tools.count_forward)
+        yield from _run(steps(), state)
         if not rows:
             return [self._finish(state, stopper)]
         if not rows[0].is_plausible:
@@ -202,17 +222,6 @@ class Answer:
     @property
     def _wants_one_line(self) -> bool:
         return self.hole.is_inside_line and not self.hole.starts_line and self.request.stop_rules
-
-    def _run(self, steps: Steps[None], state: Decoding, after: Callable[[], None]) -> None:
-        try:
-            run_steps(steps, self.tools.decoder, self.cache, self.meter, self.limits, after)
-        except Interrupted as interrupted:
-            if interrupted.why == "deadline" and state.draft:
-                draft, num_judged = list(state.draft), len(state.logprobs)
-                state.emit(draft, [0.0] * len(draft))
-                # No causal pass has judged the draft, so it has no part in the score.
-                del state.logprobs[num_judged:]
-            state.finish_reason = interrupted.why
 
     def _finish(self, state: Decoding, stopper: Stopper) -> Candidate:
         num_tokens = len(state.logprobs)
@@ -267,6 +276,19 @@ class Answer:
         """What was asked for, within the positions that the model knows."""
         room = self.tools.decoder.config.max_positions - len(self.prompt.context)
         return max(1, min(self.request.max_tokens, room))
+
+
+def _run(steps: Steps[None], state: Decoding) -> Steps[None]:
+    """`steps` to their end, or to an interruption: the state then holds what is worth showing."""
+    try:
+        yield from steps
+    except Interrupted as interrupted:
+        if interrupted.why == "deadline" and state.draft:
+            draft, num_judged = list(state.draft), len(state.logprobs)
+            state.emit(draft, [0.0] * len(draft))
+            # No causal pass has judged the draft, so it has no part in the score.
+            del state.logprobs[num_judged:]
+        state.finish_reason = interrupted.why
 
 
 def _gated(candidate: Candidate, gate: Gate) -> Candidate:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from engine.decoding.forward import Forward, Steps, row
+from engine.decoding.hint import Ahead
 from engine.decoding.sampling import Pick
 from engine.decoding.state import Decoding
 from engine.tokenizer import CodeTokenizer
@@ -57,10 +58,17 @@ def unmet_need(need: bytes, written: bytes) -> bytes:
     return need[len(written) :] if need.startswith(written) else b""
 
 
-def spell(state: Decoding, pick: Pick, need: bytes, tokenizer: CodeTokenizer) -> Steps[int]:
+def spell(
+    state: Decoding,
+    pick: Pick,
+    need: bytes,
+    tokenizer: CodeTokenizer,
+    ahead: Ahead | None = None,
+) -> Steps[int]:
     """Emit `pick` and, token by token, whatever of `need` it left; returns the new seed.
 
     Tokens that only spell what the user has typed already do not count against max_tokens.
+    ahead: the pass that `pick` comes from; what it tells of the next tokens saves forwards.
     """
     if need:
         state.first_index = None
@@ -74,6 +82,12 @@ def spell(state: Decoding, pick: Pick, need: bytes, tokenizer: CodeTokenizer) ->
         need = unmet_need(need, written)
         if not need or state.is_finished:
             return pick.tokens[0]
-        output = yield Forward("ar", row(pick.tokens, state.device), "causal")
-        state.cache.commit(pick.tokens)
-        pick = state.sampler.pick(output.logits([0]), tokenizer.allowed_first_tokens(need))
+        if ahead is not None and ahead.take(state, pick.tokens[0]):
+            logits = ahead.next_logits
+        else:
+            if ahead is not None:
+                ahead.is_over = True
+            output = yield Forward("ar", row(pick.tokens, state.device), "causal")
+            state.cache.commit(pick.tokens)
+            logits = output.logits([0])
+        pick = state.sampler.pick(logits, tokenizer.allowed_first_tokens(need))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from engine.tokenizer import CodeTokenizer
 
 # Tokens of code spell 2 to 5 characters on average: more text than this is not even looked at.
-_MAX_CHARS_PER_TOKEN = 8
+MAX_CHARS_PER_TOKEN = 8
 # The start of the window moves in strides, about a quarter of the window each: if it moved with
 # every key, no cached KV would ever fit.
 _STRIDE_CHARS_PER_TOKEN = 1
@@ -13,7 +13,7 @@ _STRIDE_CHARS_PER_TOKEN = 1
 
 def prefix_start(prefix: str, max_tokens: int, tokenizer: CodeTokenizer) -> int:
     """Index in `prefix` where the window begins: 0, or the start of a line where there is one."""
-    base = max(0, len(prefix) - max_tokens * _MAX_CHARS_PER_TOKEN)
+    base = max(0, len(prefix) - max_tokens * MAX_CHARS_PER_TOKEN)
     starts = tokenizer.token_starts(prefix[base:])
     if base == 0 and len(starts) <= max_tokens:
         return 0
@@ -38,4 +38,4 @@ def _line_start(text: str, at: int) -> int:
 
 def suffix_tokens(suffix: str, max_tokens: int, tokenizer: CodeTokenizer) -> list[int]:
     """The first `max_tokens` tokens of the text right of the cursor."""
-    return tokenizer.encode(suffix[: max_tokens * _MAX_CHARS_PER_TOKEN])[:max_tokens]
+    return tokenizer.encode(suffix[: max_tokens * MAX_CHARS_PER_TOKEN])[:max_tokens]

@@ -1,4 +1,4 @@
-"""Where an engine listens: the runtime folder, the default Unix socket, and EngineAddress.
+"""Where an engine listens: the runtime folder, the default socket, and EngineAddress.
 
 Used by the engine when it binds and by every client that looks for it; no torch, no HTTP.
 """
@@ -9,7 +9,7 @@ import os
 import stat
 import sys
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,6 +19,15 @@ PROTOCOL_VERSION = 3
 """Number of the HTTP interface; /health tells it, clients refuse an engine with another one."""
 
 RUNTIME_DIR_VARIABLE = "NEMODIFF_RUNTIME_DIR"
+TCP_VARIABLE = "NEMODIFF_TCP"
+"""Set to 1: the user's own engine listens on loopback TCP even where there are Unix sockets."""
+TOKEN_VARIABLE = "NEMODIFF_ENGINE_TOKEN"
+"""Holds the token for an engine elsewhere; never an argument, which every user's `ps` can see."""
+
+SOCKET_NAME = "engine.sock"
+ENDPOINT_NAME = "engine.json"
+_ENDPOINT_PREFIX = "tcp:"
+_MAX_TOKEN_CHARS = 512
 
 # sun_path holds 108 bytes on Linux and 104 on macOS and the BSDs, the closing NUL included.
 MAX_SOCKET_PATH_BYTES = 107 if sys.platform.startswith("linux") else 103
@@ -89,19 +98,35 @@ def runtime_dir() -> Path:
 
 def default_socket() -> Path:
     """The Unix socket on which the user's engine listens. Raises AddressError."""
-    return runtime_dir() / "engine.sock"
+    return runtime_dir() / SOCKET_NAME
+
+
+def has_unix_sockets() -> bool:
+    """Whether the user's own engine listens on a Unix socket; otherwise on loopback TCP."""
+    if os.environ.get(TCP_VARIABLE, "") not in ("", "0"):
+        return False
+    # Python's event loop serves them nowhere on Windows, whatever the system itself can do.
+    return sys.platform != "win32"
 
 
 @dataclass(frozen=True, slots=True)
 class EngineAddress:
-    """A Unix socket path or an http(s) URL without a trailing slash; exactly one of the two."""
+    """Where an engine is reached: exactly one of a Unix socket, an endpoint file and a URL.
+
+    endpoint_file: the file in which an engine on loopback TCP tells its port and token. url:
+    http(s), without a trailing slash. token: what the engine at `url` asks for, if anything.
+    """
 
     socket: Path | None = None
     url: str | None = None
+    endpoint_file: Path | None = None
+    token: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        if (self.socket is None) == (self.url is None):
-            raise AddressError("An engine's address is either a socket path or a URL.")
+        if sum(x is not None for x in (self.socket, self.url, self.endpoint_file)) != 1:
+            raise AddressError("An engine's address is one of socket path, endpoint file and URL.")
+        if self.token is not None:
+            _check_token(self.token)
         if self.socket is not None:
             num_bytes = len(os.fsencode(self.socket))
             if num_bytes > MAX_SOCKET_PATH_BYTES:
@@ -113,27 +138,65 @@ class EngineAddress:
 
     @classmethod
     def default(cls) -> EngineAddress:
-        """The user's own engine. Raises AddressError."""
-        return cls(socket=default_socket())
+        """The user's own engine, in a runtime folder that is made. Raises AddressError."""
+        return cls.within(runtime_dir())
+
+    @classmethod
+    def within(cls, folder: Path) -> EngineAddress:
+        """The engine of the runtime folder `folder`, which need not exist. Raises AddressError."""
+        if has_unix_sockets():
+            return cls(socket=folder / SOCKET_NAME)
+        return cls(endpoint_file=folder / ENDPOINT_NAME)
 
     @classmethod
     def parse(cls, text: str) -> EngineAddress:
-        """Read ``unix:PATH``, a path, or ``http://HOST:PORT``. Raises AddressError."""
+        """Read ``unix:PATH``, a path, ``tcp:ENDPOINT_FILE`` or ``http://HOST:PORT``.
+
+        Raises AddressError.
+        """
         if text.startswith(("http://", "https://")):
             return cls(url=_checked_url(text))
-        path = text.removeprefix("unix:")
+        is_endpoint = text.startswith(_ENDPOINT_PREFIX)
+        path = text.removeprefix(_ENDPOINT_PREFIX if is_endpoint else "unix:")
         if not path or "://" in text or "\0" in path:
             raise AddressError(
                 f"{text!r} is no engine address; use a socket path or http://HOST:PORT."
             )
-        return cls(socket=Path(path).expanduser().absolute())
+        found = Path(path).expanduser().absolute()
+        return cls(endpoint_file=found) if is_endpoint else cls(socket=found)
+
+    @classmethod
+    def elsewhere(cls, text: str, token: str | None, *, is_plain_allowed: bool) -> EngineAddress:
+        """The engine at the URL `text`, which may be on another machine. Raises AddressError.
+
+        is_plain_allowed: accept http:// beyond this machine, where everybody on the way can read
+        the code and the token.
+        """
+        if not text.startswith(("http://", "https://")):
+            raise AddressError(f"{text!r} is no engine URL; use https://HOST:PORT.")
+        address = cls(url=_checked_url(text), token=token)
+        if not (is_plain_allowed or address.is_local or text.startswith("https://")):
+            raise AddressError(
+                f"{text} is not encrypted: everybody on the way can read your code; use https, or "
+                "say --insecure-engine-url if you trust that network."
+            )
+        return address
 
     def __str__(self) -> str:
-        return f"unix:{self.socket}" if self.socket is not None else str(self.url)
+        if self.socket is not None:
+            return f"unix:{self.socket}"
+        if self.endpoint_file is not None:
+            return f"{_ENDPOINT_PREFIX}{self.endpoint_file}"
+        return str(self.url)
+
+    @property
+    def path(self) -> Path | None:
+        """The socket or endpoint file, beside which lock and log lie; None for a URL."""
+        return self.socket if self.socket is not None else self.endpoint_file
 
     @property
     def is_local(self) -> bool:
-        """Whether the engine must be on this machine: a Unix socket or a loopback URL."""
+        """Whether the engine must be on this machine: every kind but a URL that is not loopback."""
         return self.url is None or is_loopback_host(urlsplit(self.url).hostname or "")
 
 
@@ -149,10 +212,34 @@ def is_loopback_host(host: str) -> bool:
         return False
 
 
+def read_token(path: Path) -> str:
+    """The token in the first line of a file. Raises AddressError; the message never quotes it."""
+    try:
+        with path.open("rb") as file:
+            line = file.readline(_MAX_TOKEN_CHARS + 3)
+        token = line.decode("ascii").strip()
+    except OSError as error:
+        raise AddressError(f"The token file {path} cannot be read ({error.strerror}).") from None
+    except UnicodeDecodeError:
+        token = ""
+    _check_token(token, where=f" in {path}")
+    return token
+
+
+def _check_token(token: str, where: str = "") -> None:
+    # What a header can carry; anything else would fail later and less clearly.
+    is_fine = token.isascii() and token.isprintable() and " " not in token
+    if not (token and is_fine and len(token) <= _MAX_TOKEN_CHARS):
+        raise AddressError(
+            f"The engine's token{where} must be one line of 1 to {_MAX_TOKEN_CHARS} visible ASCII "
+            "characters without spaces."
+        )
+
+
 def _checked_url(text: str) -> str:
     try:
         parts = urlsplit(text)
-        usable = bool(parts.hostname) and parts.port != 0
+        usable = bool(parts.hostname) and parts.port != 0 and "@" not in parts.netloc
     except ValueError:
         usable = False
     if not usable or parts.path not in ("", "/") or parts.query or parts.fragment:

@@ -1,44 +1,37 @@
 """EngineClient and AsyncEngineClient: ask a running engine over its Unix socket or URL.
 
-Called by the command line and the language server. Knows HTTP and `completion.py` only; no torch.
+Called by the command line and the language server. Knows HTTP and the messages only; no torch.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import httpx
 
-from engine.errors import EngineError
 from engine.messages.address import PROTOCOL_VERSION, EngineAddress
 from engine.messages.completion import Completion, CompletionRequest
+from engine.messages.endpoint import read_endpoint
+from engine.messages.errors import ConnectionLostError as ConnectionLostError
+from engine.messages.errors import EngineRefused as EngineRefused
+from engine.messages.errors import EngineUnavailable as EngineUnavailable
+from engine.messages.errors import NoEngineError as NoEngineError
+from engine.messages.errors import OtherVersionError as OtherVersionError
+from engine.messages.fill import Fill, FillRequest
+from engine.messages.repair import Repair, RepairRequest
 
 _CONNECT_TIMEOUT_S = 5.0
 # A Unix connection costs some 50 us, and a fresh one per request can never be a stale one that the
 # engine closed in the meantime.
 _LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=0)
 
-
-class EngineUnavailable(EngineError):
-    """No usable engine answered. One sentence."""
-
-
-class NoEngineError(EngineUnavailable):
-    """Nothing listens there, or what did broke the connection off."""
-
-
-class EngineRefused(EngineError):
-    """The engine answered with an error. `field` is the request field at fault, if one is."""
-
-    def __init__(self, message: str, field: str | None, status: int) -> None:
-        super().__init__(message)
-        self.field = field
-        self.status = status
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +54,8 @@ class AsyncEngineClient:
         uds = None if address.socket is None else str(address.socket)
         self._http = httpx.AsyncClient(
             transport=httpx.AsyncHTTPTransport(
-                verify=_needs_tls(address), uds=uds, limits=_LIMITS, trust_env=False
+                verify=_tls(address), uds=uds, limits=_LIMITS, trust_env=False
             ),
-            base_url=address.url or "http://localhost",
             timeout=_timeout(None),
             trust_env=False,
         )
@@ -71,15 +63,31 @@ class AsyncEngineClient:
     async def health(self, *, timeout_s: float = _CONNECT_TIMEOUT_S) -> dict[str, Any]:
         """The engine's state. Raises EngineUnavailable (also for another protocol number)."""
         with _unavailable(self.address):
-            response = await self._http.get("/health", timeout=_timeout(timeout_s))
+            response = await self._http.get(
+                **_target(self.address, "/health"), timeout=_timeout(timeout_s)
+            )
         return _checked_health(self.address, response)
 
     async def complete(self, request: CompletionRequest) -> Completion:
         """The whole answer. Raises EngineUnavailable or EngineRefused."""
         body = replace(request, stream=False).to_json()
         with _unavailable(self.address):
-            response = await self._http.post("/v1/completions", json=body)
-        return _checked_completion(self.address, response)
+            response = await self._http.post(**_target(self.address, "/v1/completions"), json=body)
+        return _checked(self.address, response, Completion.from_json)
+
+    async def fill(self, request: FillRequest) -> Fill:
+        """Texts for all holes. Raises EngineUnavailable or EngineRefused."""
+        target = _target(self.address, "/v1/fill")
+        with _unavailable(self.address):
+            response = await self._http.post(**target, json=request.to_json())
+        return _checked(self.address, response, Fill.from_json)
+
+    async def repair(self, request: RepairRequest) -> Repair:
+        """The selection with what was found better. Raises EngineUnavailable or EngineRefused."""
+        target = _target(self.address, "/v1/repair")
+        with _unavailable(self.address):
+            response = await self._http.post(**target, json=request.to_json())
+        return _checked(self.address, response, Repair.from_json)
 
     async def stream(self, request: CompletionRequest) -> AsyncIterator[TextDelta | Completion]:
         """Pieces of text as they come, then the whole Completion.
@@ -89,7 +97,8 @@ class AsyncEngineClient:
         body = replace(request, stream=True).to_json()
         assembly = _StreamAssembly(self.address)
         with _unavailable(self.address):
-            async with self._http.stream("POST", "/v1/completions", json=body) as response:
+            target = _target(self.address, "/v1/completions")
+            async with self._http.stream("POST", **target, json=body) as response:
                 if response.is_error:
                     await response.aread()
                     raise _refusal(response)
@@ -121,9 +130,8 @@ class EngineClient:
         uds = None if address.socket is None else str(address.socket)
         self._http = httpx.Client(
             transport=httpx.HTTPTransport(
-                verify=_needs_tls(address), uds=uds, limits=_LIMITS, trust_env=False
+                verify=_tls(address), uds=uds, limits=_LIMITS, trust_env=False
             ),
-            base_url=address.url or "http://localhost",
             timeout=_timeout(None),
             trust_env=False,
         )
@@ -131,15 +139,40 @@ class EngineClient:
     def health(self, *, timeout_s: float = _CONNECT_TIMEOUT_S) -> dict[str, Any]:
         """The engine's state. Raises EngineUnavailable (also for another protocol number)."""
         with _unavailable(self.address):
-            response = self._http.get("/health", timeout=_timeout(timeout_s))
+            response = self._http.get(
+                **_target(self.address, "/health"), timeout=_timeout(timeout_s)
+            )
         return _checked_health(self.address, response)
+
+    def drain(self) -> bool:
+        """Ask the engine to take no more work, finish what it has, and end.
+
+        False when it does not know how. Raises EngineUnavailable.
+        """
+        with _unavailable(self.address):
+            response = self._http.post(**_target(self.address, "/v1/drain"))
+        return response.is_success
 
     def complete(self, request: CompletionRequest) -> Completion:
         """The whole answer. Raises EngineUnavailable or EngineRefused."""
         body = replace(request, stream=False).to_json()
         with _unavailable(self.address):
-            response = self._http.post("/v1/completions", json=body)
-        return _checked_completion(self.address, response)
+            response = self._http.post(**_target(self.address, "/v1/completions"), json=body)
+        return _checked(self.address, response, Completion.from_json)
+
+    def fill(self, request: FillRequest) -> Fill:
+        """Texts for all holes. Raises EngineUnavailable or EngineRefused."""
+        target = _target(self.address, "/v1/fill")
+        with _unavailable(self.address):
+            response = self._http.post(**target, json=request.to_json())
+        return _checked(self.address, response, Fill.from_json)
+
+    def repair(self, request: RepairRequest) -> Repair:
+        """The selection with what was found better. Raises EngineUnavailable or EngineRefused."""
+        target = _target(self.address, "/v1/repair")
+        with _unavailable(self.address):
+            response = self._http.post(**target, json=request.to_json())
+        return _checked(self.address, response, Repair.from_json)
 
     def stream(self, request: CompletionRequest) -> Iterator[TextDelta | Completion]:
         """Pieces of text as they come, then the whole Completion; see AsyncEngineClient.stream."""
@@ -147,7 +180,9 @@ class EngineClient:
         assembly = _StreamAssembly(self.address)
         with (
             _unavailable(self.address),
-            self._http.stream("POST", "/v1/completions", json=body) as response,
+            self._http.stream(
+                "POST", **_target(self.address, "/v1/completions"), json=body
+            ) as response,
         ):
             if response.is_error:
                 response.read()
@@ -208,9 +243,24 @@ class _StreamAssembly:
         return Completion.from_json({**self._last, "choices": choices})
 
 
-def _needs_tls(address: EngineAddress) -> bool:
+def _target(address: EngineAddress, path: str) -> dict[str, Any]:
+    """URL and headers of `path` at the engine. Raises NoEngineError."""
+    url, token = address.url or "http://localhost", address.token
+    if address.endpoint_file is not None:
+        endpoint = read_endpoint(address.endpoint_file)
+        if endpoint is None:
+            raise _nobody(address)
+        url, token = endpoint.url, endpoint.token
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    return {"url": url + path, "headers": headers}
+
+
+def _tls(address: EngineAddress) -> ssl.SSLContext | bool:
     # Without TLS, reading the certificate store would cost every client some 20 ms for nothing.
-    return address.url is not None and address.url.startswith("https://")
+    if address.url is None or not address.url.startswith("https://"):
+        return False
+    # SSL_CERT_FILE and SSL_CERT_DIR may name a certificate authority of one's own.
+    return httpx.create_ssl_context()
 
 
 def _timeout(answer_s: float | None) -> httpx.Timeout:
@@ -222,39 +272,55 @@ def _timeout(answer_s: float | None) -> httpx.Timeout:
 def _unavailable(address: EngineAddress) -> Iterator[None]:
     try:
         yield
-    except (httpx.ConnectError, httpx.ConnectTimeout):
-        raise NoEngineError(
-            f"No engine listens on {address}; start one with `nemodiff engine start`."
-        ) from None
+    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            raise EngineUnavailable(
+                f"The certificate of the engine at {address} cannot be verified; name the "
+                "authority that signed it in SSL_CERT_FILE."
+            ) from None
+        raise _nobody(address) from None
     except httpx.TimeoutException:
         raise EngineUnavailable(f"The engine at {address} does not answer in time.") from None
     except (httpx.TransportError, httpx.InvalidURL) as error:
-        raise NoEngineError(
+        raise ConnectionLostError(
             f"The connection to the engine at {address} broke ({type(error).__name__})."
         ) from None
 
 
+def _nobody(address: EngineAddress) -> NoEngineError:
+    how = "start one with `nemodiff engine start`" if address.path else "start it there"
+    return NoEngineError(f"No engine listens on {address}; {how}.")
+
+
 def _checked_health(address: EngineAddress, response: httpx.Response) -> dict[str, Any]:
+    if response.status_code in (401, 403):
+        raise EngineUnavailable(f"The engine at {address} refuses us: {_refusal(response)}")
     try:
         body = response.json()
         protocol = body["protocol"]
     except (ValueError, KeyError, TypeError):
         raise _foreign_answer(address) from None
-    if response.is_error or not isinstance(body, dict):
+    if response.is_error or not isinstance(body, dict) or not isinstance(protocol, int):
         raise _foreign_answer(address)
     if protocol != PROTOCOL_VERSION:
-        raise EngineUnavailable(
-            f"The engine at {address} is of another version (protocol {protocol}, needed is "
-            f"{PROTOCOL_VERSION}); stop it with `nemodiff engine stop` and start it anew."
+        age, other = ("newer", "this program") if protocol > PROTOCOL_VERSION else ("older", "it")
+        pid = body.get("pid")
+        raise OtherVersionError(
+            f"The engine at {address} is {age} (protocol {protocol}, needed is "
+            f"{PROTOCOL_VERSION}); update {other} and start it anew.",
+            protocol,
+            pid if isinstance(pid, int) else None,
         )
     return body
 
 
-def _checked_completion(address: EngineAddress, response: httpx.Response) -> Completion:
+def _checked(
+    address: EngineAddress, response: httpx.Response, parse: Callable[[dict[str, Any]], Answer]
+) -> Answer:
     if response.is_error:
         raise _refusal(response)
     try:
-        return Completion.from_json(response.json())
+        return parse(response.json())
     except (ValueError, KeyError, TypeError):
         raise _foreign_answer(address) from None
 
@@ -270,8 +336,13 @@ def _refusal(response: httpx.Response) -> EngineRefused:
 def _refusal_from(error: object, status: int) -> EngineRefused:
     if not isinstance(error, dict) or not isinstance(error.get("message"), str):
         return EngineRefused(f"The engine answered with status {status}.", None, status)
-    field = error.get("param")
-    return EngineRefused(error["message"], field if isinstance(field, str) else None, status)
+    field, code = error.get("param"), error.get("code")
+    return EngineRefused(
+        error["message"],
+        field if isinstance(field, str) else None,
+        status,
+        code if isinstance(code, str) else None,
+    )
 
 
 def _foreign_answer(address: EngineAddress) -> EngineUnavailable:

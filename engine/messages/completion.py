@@ -9,6 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
+from engine.messages.fields import FieldError as FieldError
+from engine.messages.fields import boolean, one_of, real, text, whole
+
 Mode = Literal["auto", "ar", "diffusion", "linear_spec", "quad_spec"]
 Priority = Literal["interactive", "speculative"]
 FinishReason = Literal["stop", "length", "deadline", "cancelled"]
@@ -35,14 +38,6 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
 _IGNORED = ("user", "stream_options")
 
 
-class FieldError(ValueError):
-    """A request field that cannot be used. `field` is its name; the message names it too."""
-
-    def __init__(self, field: str, problem: str) -> None:
-        super().__init__(f"{field}: {problem}")
-        self.field = field
-
-
 @dataclass(frozen=True, slots=True)
 class Snippet:
     """A piece of another file that may help; path: as a reader of the project would name it."""
@@ -64,9 +59,11 @@ class CompletionRequest:
     false = text is wanted in any case, so the first new token is no end token.
     priority: ``speculative`` work runs only while nothing ``interactive`` waits, and is the first
     to be dropped. draft: what the caller thinks the answer will be; it saves forwards where it is
-    right and changes nothing where it is not. context: pieces of other files, best first; path:
-    of the completed file, named in the prompt beside them. client: an opaque id; clients share the
-    engine fairly.
+    right and, but in mode ``diffusion``, changes nothing where it is not (`engine.decoding.hint`;
+    unused at a temperature and where lengths are searched). context: pieces of other files, best
+    first; path: of the completed file, named in the prompt beside them. While typing only appends
+    to a prompt of `document`, it keeps the context it began with. client: an opaque id; clients
+    share the engine fairly.
     """
 
     prompt: str
@@ -122,56 +119,6 @@ class CompletionRequest:
         return {name: value for name, value in body.items() if value is not None}
 
 
-def _text(name: str, value: object) -> str:
-    if isinstance(value, list) and len(value) == 1:
-        value = value[0]
-    if not isinstance(value, str):
-        raise FieldError(name, f"must be a string, not {_kind(value)}.")
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError:
-        raise FieldError(name, "holds a lone surrogate, which is not text.") from None
-    return value
-
-
-def _boolean(name: str, value: object) -> bool:
-    if not isinstance(value, bool):
-        raise FieldError(name, f"must be true or false, not {_kind(value)}.")
-    return value
-
-
-def _whole(low: int, high: int) -> Callable[[str, object], int]:
-    def check(name: str, value: object) -> int:
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise FieldError(name, f"must be a whole number, not {_kind(value)}.")
-        if not low <= value <= high:
-            raise FieldError(name, f"must lie between {low} and {high}, not {value}.")
-        return value
-
-    return check
-
-
-def _real(low: float, high: float) -> Callable[[str, object], float]:
-    def check(name: str, value: object) -> float:
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise FieldError(name, f"must be a number, not {_kind(value)}.")
-        # Compared before it is converted: JSON allows whole numbers that no float can hold.
-        if not low <= value <= high:
-            raise FieldError(name, f"must lie between {low:g} and {high:g}, not {str(value)[:40]}.")
-        return float(value)
-
-    return check
-
-
-def _one_of(known: tuple[str, ...]) -> Callable[[str, object], str]:
-    def check(name: str, value: object) -> str:
-        if value not in known:
-            raise FieldError(name, f"must be one of {', '.join(known)}.")
-        return str(value)
-
-    return check
-
-
 def _snippets(name: str, value: object) -> tuple[Snippet, ...]:
     if not isinstance(value, (list, tuple)):
         raise FieldError(name, "must be a list of objects with path and text.")
@@ -183,7 +130,7 @@ def _snippets(name: str, value: object) -> tuple[Snippet, ...]:
 def _snippet(name: str, value: object) -> Snippet:
     if not isinstance(value, dict) or set(value) != {"path", "text"}:
         raise FieldError(name, "must be a list of objects with path and text.")
-    return Snippet(_text(name, value["path"]), _text(name, value["text"]))
+    return Snippet(text(name, value["path"]), text(name, value["text"]))
 
 
 def _stop(name: str, value: object) -> tuple[str, ...]:
@@ -192,38 +139,33 @@ def _stop(name: str, value: object) -> tuple[str, ...]:
         raise FieldError(name, "must be a non-empty string or a list of them.")
     if len(items) > MAX_STOP_STRINGS:
         raise FieldError(name, f"must hold at most {MAX_STOP_STRINGS} strings.")
-    return tuple(_text(name, item) for item in items)
-
-
-def _kind(value: object) -> str:
-    names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean"}
-    return names.get(type(value), "a number" if isinstance(value, (int, float)) else "null")
+    return tuple(text(name, item) for item in items)
 
 
 _CHECKS: dict[str, Callable[[str, object], Any]] = {
-    "prompt": _text,
-    "suffix": _text,
-    "model": _text,
-    "mode": _one_of(MODES),
-    "max_tokens": _whole(1, MAX_TOKENS_LIMIT),
-    "temperature": _real(0.0, 2.0),
-    "top_p": _real(1e-6, 1.0),
-    "seed": _whole(-(2**63), 2**63 - 1),
-    "n": _whole(1, MAX_CHOICES),
+    "prompt": text,
+    "suffix": text,
+    "model": text,
+    "mode": one_of(MODES),
+    "max_tokens": whole(1, MAX_TOKENS_LIMIT),
+    "temperature": real(0.0, 2.0),
+    "top_p": real(1e-6, 1.0),
+    "seed": whole(-(2**63), 2**63 - 1),
+    "n": whole(1, MAX_CHOICES),
     "stop": _stop,
-    "stream": _boolean,
-    "block_size": _whole(MIN_BLOCK_SIZE, MAX_BLOCK_SIZE),
-    "confidence_threshold": _real(0.0, 1.0),
-    "max_denoising_steps": _whole(1, 4096),
-    "deadline_ms": _real(1.0, 3_600_000.0),
-    "document": _text,
-    "stop_rules": _boolean,
-    "gate": _boolean,
-    "priority": _one_of(PRIORITIES),
-    "draft": _text,
+    "stream": boolean,
+    "block_size": whole(MIN_BLOCK_SIZE, MAX_BLOCK_SIZE),
+    "confidence_threshold": real(0.0, 1.0),
+    "max_denoising_steps": whole(1, 4096),
+    "deadline_ms": real(1.0, 3_600_000.0),
+    "document": text,
+    "stop_rules": boolean,
+    "gate": boolean,
+    "priority": one_of(PRIORITIES),
+    "draft": text,
     "context": _snippets,
-    "path": _text,
-    "client": _text,
+    "path": text,
+    "client": text,
 }
 
 
@@ -239,8 +181,10 @@ class Facts:
     every verified mode (None when no token was emitted). num_near_ties: emitted tokens whose two
     best logits lay within the rounding of the dtype in use, where another batch shape might choose
     differently. num_cycles: verify passes of speculation over all choices; of num_drafted_tokens
-    laid before them they agreed with num_accepted_tokens. gated: a text was withheld by the gate;
-    gate_features: what it looks at, of the first choice, whether it is in force or not.
+    laid before them they agreed with num_accepted_tokens. num_hinted_tokens: tokens of the
+    request's own draft that were judged; num_right_hints of them are part of the answer. gated: a
+    text was withheld by the gate; gate_features: what it looks at, of the first choice, whether it
+    is in force or not.
     """
 
     mode: str
@@ -256,8 +200,26 @@ class Facts:
     num_cycles: int = 0
     num_drafted_tokens: int = 0
     num_accepted_tokens: int = 0
+    num_hinted_tokens: int = 0
+    num_right_hints: int = 0
     gated: bool = False
     gate_features: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of_no_work(cls, reason: str, queue_ms: float) -> Facts:
+        """Of an answer that the engine never began; reason: why, in one sentence."""
+        return cls(
+            mode="none",
+            route="none",
+            route_reason=reason,
+            forwards=0,
+            prefill_forwards=0,
+            tokens=0,
+            score=None,
+            num_near_ties=0,
+            cached_tokens=0,
+            timings_ms={"queue": round(queue_ms, 3)},
+        )
 
     @property
     def tokens_per_forward(self) -> float:

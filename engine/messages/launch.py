@@ -1,4 +1,4 @@
-"""Join the running engine or start one, and stop it: exactly one however many callers race.
+"""Join the running engine or start one: exactly one however many callers race.
 
 Called by the command line and the language server; imports no torch.
 """
@@ -7,27 +7,36 @@ from __future__ import annotations
 
 import asyncio
 import os
-import selectors
-import signal
+import queue
 import subprocess
 import sys
 import sysconfig
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from filelock import FileLock, Timeout
 
 import engine
-from engine.messages.address import EngineAddress, ensure_private_folder
-from engine.messages.client import EngineClient, EngineUnavailable, NoEngineError
+from engine.messages.address import (
+    PROTOCOL_VERSION,
+    TOKEN_VARIABLE,
+    EngineAddress,
+    ensure_private_folder,
+)
+from engine.messages.client import EngineClient
+from engine.messages.errors import EngineUnavailable, NoEngineError, OtherVersionError
+from engine.messages.retire import LEAVING_STATES, await_leaving, retire_engine
+from engine.messages.retire import stop_engine as stop_engine
 
 START_TIMEOUT_S = 60.0
-STOP_TIMEOUT_S = 30.0
 _MAX_LOG_BYTES = 2**20
-_POLL_S = 0.05
+
+# A session of its own: what ends the window that started the engine does not reach it.
+_DETACHED: dict[str, Any] = {"start_new_session": True}
+if sys.platform == "win32":
+    _DETACHED = {"creationflags": subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP}
 
 # -P: otherwise an `engine` folder in the user's working directory would be run instead of ours.
 _SERVE_COMMAND = (sys.executable, "-P", "-m", "engine", "engine", "serve")
@@ -35,7 +44,7 @@ _SERVE_COMMAND = (sys.executable, "-P", "-m", "engine", "engine", "serve")
 
 def default_log_path(address: EngineAddress) -> Path:
     """The log of an engine that was started in the background. Raises EngineUnavailable."""
-    return _socket_of(address).with_suffix(".log")
+    return _path_of(address).with_suffix(".log")
 
 
 def ensure_engine(
@@ -43,29 +52,31 @@ def ensure_engine(
     *,
     arguments: Sequence[str] = (),
     log_path: Path | None = None,
-    command: Sequence[str] = _SERVE_COMMAND,
+    command: Sequence[str] | None = None,
     timeout_s: float = START_TIMEOUT_S,
 ) -> int | None:
     """Return once an engine listens on `address`; its model may still be loading.
 
     The result is the process id of an engine that was started here, None for one that ran already.
+    One with an older protocol is asked to finish its work and leave first.
 
     arguments: flags of `nemodiff engine serve` for an engine that must be started; a running one
-    is joined as it is. command: the program that serves, to which ``--socket PATH`` and
-    `arguments` are added. Raises EngineUnavailable when none can be had, with the last line of
-    what the started process wrote to its log.
+    is joined as it is. command: the program that serves, to which the address and `arguments` are
+    added. Raises EngineUnavailable when none can be had, with the last line of what the started
+    process wrote to its log; OtherVersionError when one with a newer protocol runs.
     """
-    if is_running(address):
+    if _is_usable(address):
         return None
-    path = _socket_of(address)
+    path = _path_of(address)
     ensure_private_folder(path.parent)
     log_path = log_path or default_log_path(address)
     try:
         # Held until the new engine listens: every other caller finds it when its turn comes.
         with FileLock(f"{path}.start.lock", timeout=timeout_s, mode=0o600):
-            if is_running(address):
+            if _is_joinable(address):
                 return None
-            full_command = [*command, "--socket", str(path), *arguments]
+            where = ("--socket" if address.socket else "--endpoint-file", str(path))
+            full_command = [*(command or _SERVE_COMMAND), *where, *arguments]
             return _start(address, full_command, log_path, timeout_s)
     except Timeout:
         raise EngineUnavailable(
@@ -78,11 +89,11 @@ async def ensure_engine_async(
     *,
     arguments: Sequence[str] = (),
     log_path: Path | None = None,
-    command: Sequence[str] = _SERVE_COMMAND,
+    command: Sequence[str] | None = None,
     timeout_s: float = START_TIMEOUT_S,
-) -> None:
+) -> int | None:
     """`ensure_engine` without blocking the event loop."""
-    await asyncio.to_thread(
+    return await asyncio.to_thread(
         ensure_engine,
         address,
         arguments=arguments,
@@ -102,32 +113,17 @@ def is_running(address: EngineAddress) -> bool:
     return True
 
 
-def stop_engine(address: EngineAddress, *, timeout_s: float = STOP_TIMEOUT_S) -> bool:
-    """End the engine and wait until its process is gone; False when none was running.
-
-    Raises EngineUnavailable for an engine on another machine or one that does not end.
-    """
-    if not address.is_local:
-        raise EngineUnavailable(f"The engine at {address} is on another machine; stop it there.")
-    with EngineClient(address) as client:
-        try:
-            pid = int(client.health()["pid"])
-        except NoEngineError:
-            return False
+def _is_usable(address: EngineAddress) -> bool:
+    """Whether an engine of our version answers and is there to stay. Raises EngineUnavailable."""
     try:
-        has_ended = _terminate(pid, timeout_s)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        raise EngineUnavailable(
-            f"The engine at {address} (process {pid}) belongs to another user."
-        ) from None
-    if not has_ended:
-        raise EngineUnavailable(
-            f"The engine (process {pid}) has not ended after {timeout_s:.0f} s; end it with "
-            f"`kill -9 {pid}`."
-        )
-    return True
+        with EngineClient(address) as client:
+            return client.health().get("state") not in LEAVING_STATES
+    except NoEngineError:
+        return False
+    except OtherVersionError as error:
+        if error.protocol > PROTOCOL_VERSION or address.path is None:
+            raise
+        return False
 
 
 def last_line(log_path: Path, offset: int = 0) -> str:
@@ -142,13 +138,32 @@ def last_line(log_path: Path, offset: int = 0) -> str:
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
-def _socket_of(address: EngineAddress) -> Path:
-    if address.socket is None:
+def _path_of(address: EngineAddress) -> Path:
+    if address.path is None:
         raise EngineUnavailable(
             f"No engine listens on {address}, and one is started by itself only on a Unix socket; "
             "start it with `nemodiff engine serve --host HOST --port PORT`."
         )
-    return address.socket
+    return address.path
+
+
+def _is_joinable(address: EngineAddress) -> bool:
+    """`is_running`, after an older or a leaving engine has been waited for; False without any."""
+    try:
+        with EngineClient(address) as client:
+            health = client.health()
+    except NoEngineError:
+        return False
+    except OtherVersionError as error:
+        # The newer one always wins: two versions must not take turns in ending each other.
+        if error.protocol > PROTOCOL_VERSION:
+            raise
+        retire_engine(address, error.pid)
+        return False
+    if health.get("state") not in LEAVING_STATES:
+        return True
+    await_leaving(address, int(health["pid"]))
+    return False
 
 
 def _start(
@@ -164,19 +179,16 @@ def _start(
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env=_environment(),
-                start_new_session=True,
+                **_DETACHED,
             )
         except OSError as error:
             raise EngineUnavailable(f"The engine cannot be started ({error}).") from None
-    assert process.stdout is not None
-    with process.stdout as announcement:
-        ready = _becomes_readable(announcement.fileno(), timeout_s)
-        is_listening = ready and bool(announcement.readline())
+    is_listening = _announces(process, timeout_s)
     if is_listening:
         # Somebody must collect its exit status, or it stays a zombie while this process lives.
         threading.Thread(target=process.wait, name="engine-reaper", daemon=True).start()
         return process.pid
-    if not ready:
+    if is_listening is None:
         process.kill()
     process.wait()
     # Somebody else may have started one by hand in the meantime.
@@ -184,7 +196,7 @@ def _start(
         return None
     why = (
         last_line(log_path, offset).removeprefix("nemodiff: ")
-        if ready
+        if is_listening is not None
         else f"it did not listen within {timeout_s:.0f} s"
     )
     raise EngineUnavailable(
@@ -193,11 +205,22 @@ def _start(
     )
 
 
-def _becomes_readable(descriptor: int, timeout_s: float) -> bool:
-    # Not select(), which fails on descriptors above 1023: an editor may have that many open.
-    with selectors.DefaultSelector() as selector:
-        selector.register(descriptor, selectors.EVENT_READ)
-        return bool(selector.select(timeout_s))
+def _announces(process: subprocess.Popen[bytes], timeout_s: float) -> bool | None:
+    """Whether `process` wrote a line before it ended; None when it did neither in time."""
+    assert process.stdout is not None
+    stdout = process.stdout
+    lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+
+    def read() -> None:
+        with stdout:
+            lines.put(stdout.readline())
+
+    # A thread, because there is no waiting for a pipe with a time limit on every system.
+    threading.Thread(target=read, name="engine-announcement", daemon=True).start()
+    try:
+        return bool(lines.get(timeout=timeout_s))
+    except queue.Empty:
+        return None
 
 
 def _open_log(log_path: Path) -> IO[bytes]:
@@ -218,6 +241,8 @@ def _open_log(log_path: Path) -> IO[bytes]:
 def _environment() -> dict[str, str]:
     """This process's environment, in which the child finds the same `engine` package."""
     environment = dict(os.environ)
+    # The secret of an engine elsewhere is no business of this one.
+    environment.pop(TOKEN_VARIABLE, None)
     root = str(Path(engine.__file__).resolve().parents[1])
     installed = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
     # Not when installed: on PYTHONPATH, site-packages would come before the standard library.
@@ -225,38 +250,3 @@ def _environment() -> dict[str, str]:
         others = environment.get("PYTHONPATH")
         environment["PYTHONPATH"] = root + (os.pathsep + others if others else "")
     return environment
-
-
-def _terminate(pid: int, timeout_s: float) -> bool:
-    """Send SIGTERM and wait for the end. Raises ProcessLookupError, PermissionError."""
-    if sys.platform == "linux":
-        # Through a descriptor, the signal cannot hit a later process that got the same number.
-        descriptor = os.pidfd_open(pid)
-        try:
-            signal.pidfd_send_signal(descriptor, signal.SIGTERM)
-            return _becomes_readable(descriptor, timeout_s)
-        finally:
-            os.close(descriptor)
-    os.kill(pid, signal.SIGTERM)
-    return wait_for_end(pid, timeout_s)
-
-
-def wait_for_end(pid: int, timeout_s: float) -> bool:
-    """Wait until process `pid` has ended; False when it still runs. Raises PermissionError."""
-    if sys.platform == "linux":
-        try:
-            descriptor = os.pidfd_open(pid)
-        except ProcessLookupError:
-            return True
-        try:
-            return _becomes_readable(descriptor, timeout_s)
-        finally:
-            os.close(descriptor)
-    give_up_s = time.monotonic() + timeout_s
-    while time.monotonic() < give_up_s:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return True
-        time.sleep(_POLL_S)
-    return False

@@ -14,7 +14,9 @@ from typing import Any
 
 from engine.messages.address import EngineAddress
 from engine.messages.client import EngineClient, EngineUnavailable, NoEngineError
-from engine.messages.launch import STOP_TIMEOUT_S, default_log_path, last_line, wait_for_end
+from engine.messages.launch import default_log_path, last_line
+from engine.messages.processes import wait_for_end
+from engine.messages.retire import STOP_TIMEOUT_S
 
 READY_TIMEOUT_S = 600.0
 _POLL_S = 0.05
@@ -64,7 +66,11 @@ def last_failure(log_path: Path) -> str | None:
 
     That is the last line, if the command line wrote it there or it ends a traceback.
     """
-    line = last_line(log_path)
+    return failure_in(last_line(log_path))
+
+
+def failure_in(line: str) -> str | None:
+    """The sentence or exception of an engine's last line; None for a line of ordinary life."""
     if line.startswith(_COMMAND_PREFIX):
         return line.removeprefix(_COMMAND_PREFIX)
     return line if _EXCEPTION.match(line) else None
@@ -77,7 +83,7 @@ def last_words(address: EngineAddress, pid: int | None) -> str:
     """
     # It writes its last line after it has closed the socket.
     _await_end(pid)
-    log_path = default_log_path(address) if address.socket is not None else None
+    log_path = None if address.path is None else default_log_path(address)
     failure = None if log_path is None else last_failure(log_path)
     if failure is not None:
         return failure

@@ -6,6 +6,7 @@ serves the Nemotron-Labs-Diffusion and the Qwen2 families; their differences are
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,6 +29,22 @@ class Layer:
     post_norm: torch.Tensor
     gate_up: Linear
     down: Linear
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One sequence's part of a pass over several: its own cache, view and positions. ids int64
+    (1, T); visible bool (T, T) and the rest as in `Decoder.forward`."""
+
+    ids: torch.Tensor
+    cache: KVCache
+    visible: torch.Tensor | None
+    offsets: torch.Tensor | None = None
+    draft_adapter: bool = False
+
+
+# (layer, q (N, H, D), k and v (N, K, D)) -> attended (N, H * D)
+_Attention = Callable[[int, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 @dataclass(slots=True)
@@ -68,21 +85,88 @@ class Decoder:
         if offsets is None:
             offsets = torch.arange(T, device=ids.device)
         positions = (offsets.expand(R, T) + cache.length).reshape(-1)
-        self.rotary.reserve(int(positions.max()) + 1)
-        cos, sin = self.rotary.lookup(positions)
-        scale = self.rotary.query_scale(positions)
         is_mask = flat == self.config.mask_token_id
-        x = F.embedding(flat, self.embedding)
-        x = torch.where(is_mask.unsqueeze(1), self.mask_embedding, x)
         rows = self._adapter_rows(is_mask) if draft_adapter and self.has_draft_adapter else None
         if R == 1:
             cache.reserve(T)
+
+        def attention(
+            layer: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor
+        ) -> torch.Tensor:
+            keys, values = self._with_cache(cache, layer, k, v, R)
+            return attend(q.view(R, T, *q.shape[1:]), keys, values, visible).view(R * T, -1)
+
+        return self._through_layers(flat, positions, is_mask, rows, attention)
+
+    def forward_many(self, segments: Sequence[Segment]) -> list[torch.Tensor]:
+        """`forward` for each of `segments`, whose caches must be different ones, in one pass.
+
+        Every weight is read once for all of them; only attention runs one by one. Returns
+        normed hidden states (T, hidden) of each.
+        """
+        assert len({id(segment.cache) for segment in segments}) == len(segments)
+        lengths = [segment.ids.shape[1] for segment in segments]
+        flat = torch.cat([segment.ids[0] for segment in segments])
+        positions = torch.cat([_positions(segment) for segment in segments])
+        is_mask = flat == self.config.mask_token_id
+        for segment, length in zip(segments, lengths, strict=True):
+            segment.cache.reserve(length)
+
+        def attention(
+            layer: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor
+        ) -> torch.Tensor:
+            parts = [torch.split(each, lengths) for each in (q, k, v)]
+            return torch.cat(
+                [self._attended(layer, *part) for part in zip(segments, *parts, strict=True)]
+            )
+
+        rows = self._rows_of_many(segments, lengths, is_mask)
+        hidden = self._through_layers(flat, positions, is_mask, rows, attention)
+        return list(torch.split(hidden, lengths))
+
+    def _attended(
+        self, layer: int, segment: Segment, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor
+    ) -> torch.Tensor:
+        keys, values = segment.cache.write(layer, k.transpose(0, 1), v.transpose(0, 1))
+        found = attend(q.unsqueeze(0), keys.unsqueeze(0), values.unsqueeze(0), segment.visible)
+        return found.squeeze(0)
+
+    def _rows_of_many(
+        self, segments: Sequence[Segment], lengths: Sequence[int], is_mask: torch.Tensor
+    ) -> torch.Tensor | slice | None:
+        """Where the adapter acts; segments without it have no such rows."""
+        if not self.has_draft_adapter or not any(segment.draft_adapter for segment in segments):
+            return None
+        if all(segment.draft_adapter for segment in segments):
+            return self._adapter_rows(is_mask)
+        wanted = torch.cat(
+            [
+                torch.full((length,), segment.draft_adapter, device=is_mask.device)
+                for segment, length in zip(segments, lengths, strict=True)
+            ]
+        )
+        if self.config.adapter_scope == "block":
+            return wanted.nonzero().squeeze(1)
+        return self._adapter_rows(is_mask & wanted)
+
+    def _through_layers(
+        self,
+        flat: torch.Tensor,
+        positions: torch.Tensor,
+        is_mask: torch.Tensor,
+        rows: torch.Tensor | slice | None,
+        attention: _Attention,
+    ) -> torch.Tensor:
+        """Normed hidden states (N, hidden) of N tokens at `positions`; rows: see Linear."""
+        self.rotary.reserve(int(positions.max()) + 1)
+        cos, sin = self.rotary.lookup(positions)
+        scale = self.rotary.query_scale(positions)
+        x = F.embedding(flat, self.embedding)
+        x = torch.where(is_mask.unsqueeze(1), self.mask_embedding, x)
         for index, layer in enumerate(self.layers):
             h = self._normed(x, layer.input_norm)
-            q, k, v = self._heads(layer.qkv(h, rows), cos, sin, scale)
-            keys, values = self._with_cache(cache, index, k, v, R)
-            attended = attend(q.view(R, T, *q.shape[1:]), keys, values, visible)
-            x = x + layer.out(attended.reshape(R * T, -1), rows)
+            attended = attention(index, *self._heads(layer.qkv(h, rows), cos, sin, scale))
+            x = x + layer.out(attended, rows)
             gate, up = layer.gate_up(self._normed(x, layer.post_norm), rows).chunk(2, dim=-1)
             x = x + layer.down(F.silu(gate) * up, rows)
         return self._normed(x, self.norm)
@@ -125,3 +209,10 @@ class Decoder:
         new = [t.view(R, -1, *t.shape[1:]).transpose(1, 2) for t in (k, v)]
         old = [t.unsqueeze(0).expand(R, -1, -1, -1) for t in cache.committed(layer)]
         return torch.cat((old[0], new[0]), dim=2), torch.cat((old[1], new[1]), dim=2)
+
+
+def _positions(segment: Segment) -> torch.Tensor:
+    """int64 (T,)."""
+    ids, offsets = segment.ids, segment.offsets
+    offsets = torch.arange(ids.shape[1], device=ids.device) if offsets is None else offsets
+    return offsets.reshape(-1) + segment.cache.length

@@ -1,4 +1,5 @@
-"""The HTTP interface: POST /v1/completions, GET /health, /v1/models and /metrics.
+"""The HTTP interface: POST /v1/completions, /v1/fill, /v1/repair and /v1/drain, GET /v1/models,
+/health and /metrics.
 
 Built by `serve.py` around one EngineThread. Everything here runs on the event loop and never
 touches the model.
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
+from collections.abc import Callable
 from typing import cast
 
 from starlette.applications import Starlette
@@ -20,7 +22,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from engine import __version__
 from engine.messages.address import PROTOCOL_VERSION
-from engine.messages.completion import Completion
+from engine.messages.completion import Completion, CompletionRequest
+from engine.messages.fill import FillRequest
+from engine.messages.repair import RepairRequest
 from engine.server.answers import (
     STREAM_END,
     HttpError,
@@ -34,7 +38,7 @@ from engine.server.engine_thread import EngineThread, SubmitError
 from engine.server.exchange import Exchange
 from engine.server.guard import Guard, HostRule
 from engine.server.intake import ClientGoneError, drain, read_request
-from engine.server.job import Delta, Event, Failure
+from engine.server.job import Delta, EngineRequest, Event, Failure
 from engine.server.metrics import Metrics
 
 # Nobody reads it: the connection is closed. The number is nginx's "client closed request".
@@ -43,11 +47,16 @@ _CLIENT_CLOSED = 499
 
 def build_app(thread: EngineThread, metrics: Metrics, *, host_rule: HostRule | None) -> ASGIApp:
     """The ASGI application. host_rule: None on a Unix socket, which no web page can reach."""
-    pages = _Pages(thread, metrics)
+    # On a port without a token, anybody on this machine could end the engine.
+    may_drain = host_rule is None or host_rule.token is not None
+    pages = _Pages(thread, metrics, may_drain=may_drain)
     app = Starlette(
         routes=[
             Route("/v1/completions", pages.completions, methods=["POST"]),
+            Route("/v1/fill", pages.fill, methods=["POST"]),
+            Route("/v1/repair", pages.repair, methods=["POST"]),
             Route("/v1/models", pages.models, methods=["GET"]),
+            Route("/v1/drain", pages.drain, methods=["POST"]),
             Route("/health", pages.health, methods=["GET"]),
             Route("/metrics", pages.metrics, methods=["GET"]),
         ],
@@ -64,20 +73,30 @@ def build_app(thread: EngineThread, metrics: Metrics, *, host_rule: HostRule | N
 class _Pages:
     """The endpoints."""
 
-    def __init__(self, thread: EngineThread, metrics: Metrics) -> None:
+    def __init__(self, thread: EngineThread, metrics: Metrics, *, may_drain: bool) -> None:
         self._thread = thread
         self._metrics = metrics
+        self._may_drain = may_drain
 
     async def completions(self, request: Request) -> ASGIApp:
+        return await self._answer(request, CompletionRequest.from_json)
+
+    async def fill(self, request: Request) -> ASGIApp:
+        return await self._answer(request, FillRequest.from_json)
+
+    async def repair(self, request: Request) -> ASGIApp:
+        return await self._answer(request, RepairRequest.from_json)
+
+    async def _answer(self, request: Request, parse: Callable[[object], EngineRequest]) -> ASGIApp:
         arrived_s = time.monotonic()
         try:
-            asked = await read_request(request)
+            asked = await read_request(request, parse)
             exchange = Exchange(self._thread, asked, arrived_s, request.receive)
         except ClientGoneError:
             return Response(status_code=_CLIENT_CLOSED)
         except SubmitError as error:
             raise HttpError.from_failure(error.failure) from None
-        if asked.stream:
+        if isinstance(asked, CompletionRequest) and asked.stream:
             return _EventStream(exchange, self._thread.model_names[0])
         async with exchange:
             try:
@@ -87,6 +106,13 @@ class _Pages:
         if isinstance(event, Failure):
             raise HttpError.from_failure(event)
         return json_response(event.to_json())
+
+    async def drain(self, request: Request) -> Response:
+        """Take no more work, finish what there is, end: a newer version is to take over."""
+        if not self._may_drain:
+            raise HttpError(403, "Draining is for the engine's own user; end its process instead.")
+        self._thread.drain()
+        return json_response({"state": "draining", "pid": os.getpid()}, status=202)
 
     async def health(self, request: Request) -> Response:
         status = self._thread.status
@@ -207,8 +233,8 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     message = str(error.detail)
     if error.status_code == 404:
         message = (
-            "Unknown path; this engine has POST /v1/completions and GET /v1/models, /health, "
-            "/metrics."
+            "Unknown path; this engine has POST /v1/completions, /v1/fill, /v1/repair and GET "
+            "/v1/models, /health, /metrics."
         )
     elif error.status_code == 405:
         # Starlette keeps the methods of a path as a set, whose order varies.

@@ -1,7 +1,8 @@
-"""EngineThread: the one thread that owns the model, and the queue before it.
+"""EngineThread: the one thread that owns the model, and the way to it.
 
 `app.py` submits requests from the event loop; `serve.py` starts and stops the thread. Nothing
-else in the process touches the model. Knows nothing of HTTP but status numbers.
+else in the process touches the model. Which request has the next forward is the business of
+`scheduler.py`, doing it that of `turns.py`. Knows nothing of HTTP but status numbers.
 """
 
 from __future__ import annotations
@@ -10,50 +11,23 @@ import asyncio
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Literal
 
 from engine.errors import EngineError
-from engine.messages.completion import Completion, CompletionRequest
-from engine.server.faults import (
-    INTERNAL_FAULT,
-    STOPPING,
-    load_failure_sentence,
-    log_without_text,
-)
-from engine.server.job import Failure, Job, expired_completion
+from engine.messages.completion import PRIORITIES, FinishReason
+from engine.server.faults import DRAINING, STOPPING, load_failure_sentence
+from engine.server.job import EngineRequest, Failure, Job, empty_answer
 from engine.server.metrics import Metrics
+from engine.server.scheduler import QueueLimits, Scheduler
+from engine.server.turns import CompletionEngine as CompletionEngine
+from engine.server.turns import Turns
 
 logger = logging.getLogger(__name__)
 
-State = Literal["loading", "ready", "failed", "stopping"]
+State = Literal["loading", "ready", "failed", "draining", "stopping"]
 Report = Callable[[str, float | None], None]
-
-
-class CompletionEngine(Protocol):
-    """A loaded model as this thread sees it; every method is called on the engine thread only."""
-
-    num_forwards: int
-    """Grows by one with each model pass; the one thing that other threads may read."""
-
-    def complete(
-        self,
-        request: CompletionRequest,
-        *,
-        is_cancelled: Callable[[], bool],
-        arrived_s: float,
-        emit: Callable[[int, str], None],
-    ) -> Completion:
-        """Answer one request; looks at `is_cancelled` and the deadline between two forwards.
-
-        arrived_s: `time.monotonic` of the arrival. emit(choice_index, new_text): pieces in order,
-        which joined must be a beginning of that choice's final text. Raises EngineError.
-        """
-
-    def describe(self) -> dict[str, object]:
-        """Model, device, dtype, threads, reasons and notes, as JSON values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +49,13 @@ class SubmitError(Exception):
 
 
 class EngineThread:
-    """Loads an engine with `load`, then answers jobs one at a time, oldest first.
+    """Loads an engine with `load`, then answers jobs, between whose forwards it goes to and fro.
 
     model_names: names under which the configured model may be asked for, the first of which is
     shown until the engine tells its own. on_failed is called (on the engine thread) when the
-    model cannot be loaded; `status.failure` then holds the sentence for the user.
+    model cannot be loaded; `status.failure` then holds the sentence for the user. max_queued: how
+    many requests may wait; more are refused, and speculative ones are dropped for others. clock:
+    what tells how long a turn took, by which the engine is shared.
     """
 
     def __init__(
@@ -90,6 +66,8 @@ class EngineThread:
         metrics: Metrics,
         on_failed: Callable[[], None] = lambda: None,
         max_queued: int = 64,
+        limits: QueueLimits | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.status = EngineStatus("loading", "starting")
         self.description: dict[str, object] = {}
@@ -97,28 +75,42 @@ class EngineThread:
         self._load = load
         self._metrics = metrics
         self._on_failed = on_failed
-        self._max_queued = max_queued
-        self._queue: deque[Job] = deque()
-        self._running: Job | None = None
+        self._scheduler = Scheduler(limits or QueueLimits(max_queued=max_queued))
+        self._clock = clock
+        self._is_draining = False
         self._is_stopping = False
+        self._idle_since_s: float | None = None
         self._changed = threading.Condition()
         # A daemon, because a load in native code cannot be interrupted when the process must end.
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
+    @property
+    def idle_since_s(self) -> float | None:
+        """`time.monotonic` since when nothing waits and nothing is in work; None while something
+        does, and until the model is loaded."""
+        return self._idle_since_s
+
     def start(self) -> None:
         self._thread.start()
 
+    def drain(self) -> None:
+        """Finish what waits and what is in work, refuse everything from now on. When
+        `idle_since_s` is not None it is done; a load that still runs goes on for those who wait."""
+        with self._changed:
+            self._is_draining = True
+            if self.status.state in ("loading", "ready"):
+                self.status = replace(self.status, state="draining")
+
     def stop(self) -> None:
-        """Cancel the running job, refuse the queued ones and every later one; returns at once."""
+        """Cancel the jobs in work, refuse the waiting ones and every later one; returns at once."""
         with self._changed:
             self._is_stopping = True
             if self.status.state != "failed":
                 self.status = replace(self.status, state="stopping")
-            abandoned = list(self._queue)
-            self._queue.clear()
-            if self._running is not None:
-                self._running.is_cancelled = True
-            self._changed.notify_all()
+            abandoned = self._scheduler.take_waiting()
+            for job in self._scheduler.active:
+                job.is_cancelled = True
+            self._note_change()
         for job in abandoned:
             self._refuse(job, STOPPING)
 
@@ -129,28 +121,37 @@ class EngineThread:
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
-    def submit(self, request: CompletionRequest, arrived_s: float) -> Job:
+    def submit(self, request: EngineRequest, arrived_s: float) -> Job:
         """Queue `request`; call on the event loop. Raises SubmitError.
 
-        A job that is still queued when its deadline passes is answered with an empty draft.
+        A job that still waits when its deadline passes is answered with an empty draft. One that
+        a newer request supersedes, or that is speculative where there is no room, is answered as
+        cancelled, with nothing.
         """
         loop = asyncio.get_running_loop()
         job = Job(request, arrived_s, loop)
         with self._changed:
             refusal = self._why_not(request)
-            if refusal is not None:
-                self._metrics.count_unanswered(refusal.code)
-                raise SubmitError(refusal)
-            self._queue.append(job)
-            self._metrics.queue_depth.set(len(self._queue))
-            self._changed.notify_all()
+            admission = None if refusal else self._scheduler.admit(job)
+            num_waiting = self._scheduler.num_waiting()
+            self._note_change()
+        if admission is not None:
+            for other in admission.superseded:
+                self._supersede(other)
+            for other in admission.dropped:
+                self._answer_empty(other, "cancelled", "Speculative work gave way: no room.")
+            if not admission.is_admitted:
+                refusal = _overload(num_waiting)
+        if refusal is not None:
+            self._metrics.count_unanswered(refusal.code)
+            raise SubmitError(refusal)
         if request.deadline_ms is not None:
             left_s = arrived_s + request.deadline_ms / 1000.0 - time.monotonic()
             job.expiry = loop.call_later(max(0.0, left_s), self._expire, job)
         return job
 
     def cancel(self, job: Job) -> None:
-        """Nobody waits for `job` any more. A queued one never reaches the engine.
+        """Nobody waits for `job` any more. A waiting one never reaches the engine.
 
         Call on the event loop. Cancelling twice, late or after the end does nothing.
         """
@@ -172,45 +173,63 @@ class EngineThread:
             "model",
         )
 
-    def _why_not(self, request: CompletionRequest) -> Failure | None:
+    def _why_not(self, request: EngineRequest) -> Failure | None:
         if self.status.failure is not None:
             return Failure(503, self.status.failure, "load_failed")
         if self._is_stopping:
             return STOPPING
+        if self._is_draining:
+            return DRAINING
         # Until the model is loaded it may have names that are not known yet.
-        wrong = self.wrong_model(request.model) if self.status.state == "ready" else None
-        if wrong is not None:
-            return wrong
-        if len(self._queue) >= self._max_queued:
-            return Failure(
-                503,
-                f"The engine is busy: {len(self._queue)} requests are waiting; try again later.",
-                "overload",
-            )
-        return None
+        return self.wrong_model(request.model) if self.status.state == "ready" else None
 
     def _withdraw(self, job: Job) -> bool:
         with self._changed:
-            if job not in self._queue:
+            if not self._scheduler.is_waiting(job):
                 return False
-            self._queue.remove(job)
-            self._metrics.queue_depth.set(len(self._queue))
+            self._scheduler.remove(job)
+            self._note_change()
             return True
 
+    def _supersede(self, job: Job) -> None:
+        """`job` was cancelled by the scheduler for a newer one."""
+        self._metrics.superseded.inc()
+        # A stream that has begun cannot be taken back: the engine ends it within a forward.
+        if job.work is None or not job.is_streamed:
+            self._answer_empty(job, "cancelled", "Superseded by a newer request.")
+
     def _expire(self, job: Job) -> None:
-        if not self._withdraw(job):
-            return
-        state = self.status
-        doing = f"still loading ({state.phase})" if state.state == "loading" else "busy"
-        completion = expired_completion(
-            job, self.model_names[0], f"The deadline passed while the engine was {doing}."
-        )
-        self._metrics.count_completion(completion)
-        job.post(completion)
+        if self._withdraw(job):
+            state = self.status
+            doing = f"still loading ({state.phase})" if not self.description else "busy"
+            reason = f"The deadline passed while the engine was {doing}."
+            self._answer_empty(job, "deadline", reason)
+
+    def _answer_empty(self, job: Job, why: FinishReason, reason: str) -> None:
+        if job.expiry is not None:
+            job.expiry.cancel()
+        answer = empty_answer(job, self.model_names[0], why, reason)
+        if job.claim():
+            self._metrics.count_answer(answer)
+            job.post(answer)
 
     def _refuse(self, job: Job, failure: Failure) -> None:
-        self._metrics.count_unanswered(failure.code)
-        job.post(failure)
+        if job.claim():
+            self._metrics.count_unanswered(failure.code)
+            job.post(failure)
+
+    def _note_change(self) -> None:
+        """What the queue's state shows to others; call with the lock held."""
+        scheduler, metrics = self._scheduler, self._metrics
+        for priority in PRIORITIES:
+            metrics.queue_depth.labels(priority).set(scheduler.num_waiting(priority))
+        metrics.is_running.set(len(scheduler.active) > 0)
+        metrics.preemptions.inc(scheduler.take_preemptions())
+        if scheduler.has_work or not self.description:
+            self._idle_since_s = None
+        elif self._idle_since_s is None:
+            self._idle_since_s = time.monotonic()
+        self._changed.notify_all()
 
     # Everything below runs on the engine thread.
 
@@ -225,11 +244,18 @@ class EngineThread:
         self._metrics.load_seconds.set(time.monotonic() - started_s)
         self._metrics.follow_forwards(lambda: engine.num_forwards)
         self._become_ready()
-        while (job := self._next()) is not None:
-            self._answer(engine, job)
-            with self._changed:
-                self._running = None
-            self._metrics.is_running.set(0)
+        turns = Turns(
+            engine,
+            self._scheduler,
+            self._changed,
+            metrics=self._metrics,
+            clock=self._clock,
+            refuse=self._refuse,
+            wrong_model=self.wrong_model,
+            on_change=self._note_change,
+        )
+        while self._wait_for_work():
+            turns.take_one()
 
     def _report(self, phase: str, fraction: float | None) -> None:
         if self._is_stopping:
@@ -245,52 +271,33 @@ class EngineThread:
         names = [str(own)] if own else []
         self.model_names = tuple(dict.fromkeys((*names, *self.model_names)))
         with self._changed:
+            state: State = "draining" if self._is_draining else "ready"
             if not self._is_stopping:
-                self.status = EngineStatus("ready", "ready", 1.0)
+                self.status = EngineStatus(state, "ready", 1.0)
+            self._note_change()
         logger.info("Ready: %s", self.model_names[0])
 
     def _fail(self, error: Exception) -> None:
         sentence = load_failure_sentence(error)
         with self._changed:
             self.status = EngineStatus("failed", "failed", None, sentence)
-            abandoned = list(self._queue)
-            self._queue.clear()
-            self._metrics.queue_depth.set(0)
+            abandoned = self._scheduler.take_waiting()
+            self._note_change()
         for job in abandoned:
             self._refuse(job, Failure(503, sentence, "load_failed"))
         self._on_failed()
 
-    def _next(self) -> Job | None:
+    def _wait_for_work(self) -> bool:
+        """False when the thread is to end."""
         with self._changed:
-            while not self._queue and not self._is_stopping:
+            while not self._scheduler.has_work and not self._is_stopping:
                 self._changed.wait()
-            if self._is_stopping:
-                return None
-            self._running = self._queue.popleft()
-            self._metrics.queue_depth.set(len(self._queue))
-            return self._running
+            return self._scheduler.has_work
 
-    def _answer(self, engine: CompletionEngine, job: Job) -> None:
-        if job.is_cancelled:
-            self._metrics.count_unanswered("cancelled")
-            return
-        wrong = self.wrong_model(job.request.model)
-        if wrong is not None:
-            self._refuse(job, wrong)
-            return
-        self._metrics.is_running.set(1)
-        try:
-            completion = engine.complete(
-                job.request,
-                is_cancelled=lambda: job.is_cancelled,
-                arrived_s=job.arrived_s,
-                emit=job.post_delta,
-            )
-        except EngineError as error:
-            self._refuse(job, Failure(500, str(error), "error"))
-        except Exception as error:
-            log_without_text(error)
-            self._refuse(job, INTERNAL_FAULT)
-        else:
-            self._metrics.count_completion(completion)
-            job.post(completion)
+
+def _overload(num_waiting: int) -> Failure:
+    return Failure(
+        503,
+        f"The engine is busy: {num_waiting} requests are waiting; try again later.",
+        "overload",
+    )

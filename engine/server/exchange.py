@@ -11,10 +11,9 @@ from typing import Self
 
 from starlette.types import Receive
 
-from engine.messages.completion import Completion, CompletionRequest
 from engine.server.engine_thread import EngineThread
 from engine.server.intake import ClientGoneError
-from engine.server.job import Delta, Event, Failure
+from engine.server.job import Delta, EngineAnswer, EngineRequest, Event, Failure
 
 
 class Exchange:
@@ -25,7 +24,7 @@ class Exchange:
     """
 
     def __init__(
-        self, thread: EngineThread, request: CompletionRequest, arrived_s: float, receive: Receive
+        self, thread: EngineThread, request: EngineRequest, arrived_s: float, receive: Receive
     ) -> None:
         self._thread = thread
         self._job = thread.submit(request, arrived_s)
@@ -42,7 +41,7 @@ class Exchange:
         finally:
             getting.cancel()
 
-    async def last_event(self) -> Completion | Failure:
+    async def last_event(self) -> EngineAnswer | Failure:
         """The answer, past all pieces of it. Raises ClientGoneError."""
         while isinstance(event := await self.next_event(), Delta):
             pass

@@ -16,6 +16,9 @@ logger = logging.getLogger(__name__)
 STOPPING = Failure(
     503, "The engine is stopping; start it again and repeat the request.", "stopping"
 )
+DRAINING = Failure(
+    503, "The engine is about to end and takes no new requests; start another one.", "draining"
+)
 INTERNAL_FAULT = Failure(
     500,
     "The engine failed on this request by a fault of its own; its log has the details, "

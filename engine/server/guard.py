@@ -1,14 +1,15 @@
 """Guard: the outermost layer of the HTTP interface, around everything in `app.py`.
 
-Keeps web pages out (the interface has no password, so on TCP the browser's own marks decide) and
-turns a fault of our own into a 500 without letting any request text into the log.
+Keeps web pages out (by the browser's own marks), asks for the token where there is one, and turns
+a fault of our own into a 500 without letting any request text into the log.
 """
 
 from __future__ import annotations
 
+import hmac
 import ipaddress
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -26,17 +27,29 @@ class HostRule:
     bound_host: the --host the engine listens on. A page that rebinds its own DNS name to this
     machine still sends that name, so only loopback names, and on an address the user opened
     on purpose also bare IP addresses and that very name, are accepted.
+    token: what each request must bring as ``Authorization: Bearer``; None asks for nothing. With
+    one, any Host is accepted: a page cannot know it, and names such as a proxy's are fine.
     """
 
     bound_host: str
+    token: str | None = field(default=None, repr=False)
 
     def accepts(self, header: str) -> bool:
         host = _host_of(header)
-        if is_loopback_host(host):
+        if self.token is not None or is_loopback_host(host):
             return True
         if is_loopback_host(self.bound_host):
             return False
         return host.lower() == self.bound_host.lower() or _is_ip_address(host)
+
+    def has_token(self, authorization: str) -> bool:
+        """Whether the header `authorization` brings the token that is asked for, if one is."""
+        if self.token is None:
+            return True
+        scheme, _, given = authorization.partition(" ")
+        # Compared in constant time: how long it takes tells nothing of how much of it was right.
+        is_same = hmac.compare_digest(given.strip().encode(), self.token.encode())
+        return scheme.lower() == "bearer" and is_same
 
 
 class Guard:
@@ -61,7 +74,7 @@ class Guard:
             await send(message)
 
         try:
-            self._refuse_pages(Headers(scope=scope))
+            self._refuse_strangers(Headers(scope=scope))
             await self._app(scope, receive, counted_send)
         except HttpError as refusal:
             await refusal.response()(scope, receive, counted_send)
@@ -72,13 +85,20 @@ class Guard:
                 problem = HttpError(500, "The engine failed on this request; see its log.")
                 await problem.response()(scope, receive, counted_send)
 
-    def _refuse_pages(self, headers: Headers) -> None:
+    def _refuse_strangers(self, headers: Headers) -> None:
         if self._host_rule is None:
             return
         if "origin" in headers:
             raise HttpError(403, "Origin: web pages may not use this engine.")
         if not self._host_rule.accepts(headers.get("host", "")):
             raise HttpError(403, "Host: address this engine as 127.0.0.1 or localhost.")
+        if not self._host_rule.has_token(headers.get("authorization", "")):
+            raise HttpError(
+                401,
+                "Authorization: this engine asks for its token, and none or another one came.",
+                code="wrong_token",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
 
 
 def _host_of(header: str) -> str:

@@ -1,17 +1,19 @@
-"""From bytes on a connection to a CompletionRequest, or to a 4xx that names what is wrong.
+"""From bytes on a connection to a request of some kind, or to a 4xx that names what is wrong.
 
-Called by `app.py` for POST /v1/completions.
+Called by `app.py` for everything that the engine is asked for.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
+from typing import TypeVar
 
 from starlette.requests import Request
 from starlette.types import Receive
 
-from engine.messages.completion import CompletionRequest, FieldError
+from engine.messages.fields import FieldError
 from engine.server.answers import HttpError
 
 MAX_BODY_BYTES = 4 * 2**20
@@ -20,19 +22,22 @@ MAX_BODY_BYTES = 4 * 2**20
 _MAX_DRAINED_BYTES = 16 * 2**20
 _MAX_DRAIN_S = 2.0
 
+Asked = TypeVar("Asked")
+
 
 class ClientGoneError(Exception):
     """The connection closed before the request was complete."""
 
 
-async def read_request(request: Request) -> CompletionRequest:
-    """Read and validate the body. Raises HttpError or ClientGoneError."""
+async def read_request(request: Request, parse: Callable[[object], Asked]) -> Asked:
+    """Read and validate the body. parse: from decoded JSON, may raise FieldError. Raises HttpError
+    or ClientGoneError."""
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise HttpError(415, "Content-Encoding: send the body uncompressed.")
-    return parse_request(await _read_body(request))
+    return parse_request(await _read_body(request), parse)
 
 
-def parse_request(body: bytes) -> CompletionRequest:
+def parse_request(body: bytes, parse: Callable[[object], Asked]) -> Asked:
     """Validate a body. Raises HttpError 400 with the field at fault."""
     try:
         decoded = json.loads(body.decode("utf-8"))
@@ -48,7 +53,7 @@ def parse_request(body: bytes) -> CompletionRequest:
         # Python refuses to read integers of several thousand digits.
         raise HttpError(400, "The body is not usable JSON (a number is too long).") from None
     try:
-        return CompletionRequest.from_json(decoded)
+        return parse(decoded)
     except FieldError as error:
         raise HttpError(400, str(error), field=error.field) from None
     except OverflowError:

@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from engine.messages.completion import Completion
+from engine.messages.completion import PRIORITIES, Completion
+from engine.server.job import EngineAnswer, outcome
 
 _MS_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 30000, 60000)
 
@@ -46,7 +47,25 @@ class Metrics:
             registry=registry,
         )
         self.queue_depth = Gauge(
-            "nemodiff_queue_depth", "Requests waiting for the engine.", registry=registry
+            "nemodiff_queue_depth",
+            "Requests waiting for the engine.",
+            ["priority"],
+            registry=registry,
+        )
+        for priority in PRIORITIES:
+            self.queue_depth.labels(priority).set(0)
+        self.superseded = Counter(
+            "nemodiff_superseded", "Requests that a newer one took the place of.", registry=registry
+        )
+        self.preemptions = Counter(
+            "nemodiff_preemptions",
+            "Speculative work paused for interactive work.",
+            registry=registry,
+        )
+        self.batched_forwards = Counter(
+            "nemodiff_batched_forwards",
+            "Model passes that did the forwards of several requests.",
+            registry=registry,
         )
         self.is_running = Gauge(
             "nemodiff_running", "1 while the engine works on a request.", registry=registry
@@ -55,19 +74,19 @@ class Metrics:
             "nemodiff_load_seconds", "How long the model took to load.", registry=registry
         )
 
-    def count_completion(self, completion: Completion) -> None:
+    def count_answer(self, answer: EngineAnswer) -> None:
         """An answer of the engine, whatever its finish reason; forwards are counted apart."""
-        facts = completion.facts
-        for choice in completion.choices[:1]:
-            self._requests.labels(choice.finish_reason, facts.route, facts.mode).inc()
-        self._tokens.labels("prompt").inc(completion.prompt_tokens)
+        facts = answer.facts
+        self._requests.labels(outcome(answer), facts.route, facts.mode).inc()
+        if isinstance(answer, Completion):
+            self._tokens.labels("prompt").inc(answer.prompt_tokens)
         self._tokens.labels("cached").inc(facts.cached_tokens)
-        self._tokens.labels("completion").inc(completion.completion_tokens)
+        self._tokens.labels("completion").inc(facts.tokens)
         for stage, duration_ms in facts.timings_ms.items():
             self.observe_ms(stage, duration_ms)
 
     def count_unanswered(self, outcome: str) -> None:
-        """A request that got no completion: ``cancelled``, ``error`` or ``overload``."""
+        """A request that got no answer: ``cancelled``, ``error``, ``overload``, ``draining``..."""
         self._requests.labels(outcome, "none", "none").inc()
 
     def follow_forwards(self, read_num_forwards: Callable[[], int]) -> None:

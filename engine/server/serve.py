@@ -1,4 +1,4 @@
-"""serve(): run the engine process in the foreground until a signal or a failed load ends it.
+"""serve(): run the engine process in the foreground until a signal, idleness or a failed load.
 
 Called by `engine.cli.serve`. Owns the process-wide things: file descriptor 1, signals, logging.
 """
@@ -11,10 +11,10 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import uvicorn
@@ -23,9 +23,10 @@ from starlette.types import ASGIApp
 from engine.errors import EngineError
 from engine.messages.address import is_loopback_host
 from engine.server.app import build_app
+from engine.server.departure import Departure
 from engine.server.engine_thread import CompletionEngine, EngineThread, Report
 from engine.server.guard import HostRule
-from engine.server.listen import tcp_listener, tcp_url, unix_listener
+from engine.server.listen import endpoint_listener, tcp_listener, tcp_url, unix_listener
 from engine.server.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -38,11 +39,20 @@ _LOAD_GRACE_S = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListenOptions:
-    """Where to listen: a Unix socket, or host and port (socket is None)."""
+    """Where to listen: a Unix socket, an endpoint file (loopback TCP), or host and port.
+
+    token, tls_cert, tls_key: for host and port only; without a token everybody who reaches the port
+    may ask. idle_exit_s: after so long without work the engine leaves; None for never.
+    """
 
     socket: Path | None = None
+    endpoint_file: Path | None = None
     host: str = "127.0.0.1"
     port: int = 0
+    token: str | None = field(default=None, repr=False)
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    idle_exit_s: float | None = None
     max_queued: int = 64
     log_level: str = "INFO"
 
@@ -53,7 +63,7 @@ def serve(
     *,
     model_names: Sequence[str],
 ) -> int:
-    """Listen, load the model on its thread, serve; returns 0 after SIGTERM or SIGINT.
+    """Listen, load the model on its thread, serve; returns 0 after a signal or an idle exit.
 
     Writes one line to the real stdout: where it listens. Raises EngineError when the socket cannot
     be had or the model cannot be loaded.
@@ -61,7 +71,8 @@ def serve(
     # Spinning OpenMP workers would take the second core from the editor. Must precede torch.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     _start_logging(options.log_level)
-    with _private_stdout() as announce, _listener(options) as listener:
+    _check_tls(options)
+    with _private_stdout() as announce, _listener(options) as place:
         metrics = Metrics()
         thread = EngineThread(
             load,
@@ -70,15 +81,26 @@ def serve(
             on_failed=lambda: server.request_stop(),
             max_queued=options.max_queued,
         )
-        rule = HostRule(options.host) if options.socket is None else None
-        config = uvicorn_config(build_app(thread, metrics, host_rule=rule))
-        address = f"unix:{options.socket}" if options.socket else tcp_url(listener)
-        server = _Server(config, thread, lambda: announce(f"NemoDiff listens on {address}\n"))
-        asyncio.run(server.serve(sockets=[listener]))
+        config = uvicorn_config(
+            build_app(thread, metrics, host_rule=place.rule),
+            tls_cert=options.tls_cert,
+            tls_key=options.tls_key,
+        )
+        departure = Departure(
+            thread,
+            idle_exit_s=options.idle_exit_s,
+            withdraw=place.withdraw,
+            num_connections=lambda: len(server.server_state.connections),
+        )
+        announcement = f"NemoDiff listens on {place.address}\n"
+        server = _Server(config, thread, departure, lambda: announce(announcement))
+        asyncio.run(server.serve(sockets=[place.listener]))
     return _end(thread, by_signal=server.is_stopped_by_signal)
 
 
-def uvicorn_config(app: ASGIApp) -> uvicorn.Config:
+def uvicorn_config(
+    app: ASGIApp, *, tls_cert: Path | None = None, tls_key: Path | None = None
+) -> uvicorn.Config:
     """uvicorn as the engine uses it: plain HTTP, no access log, no logging set-up of its own."""
     return uvicorn.Config(
         app,
@@ -89,6 +111,8 @@ def uvicorn_config(app: ASGIApp) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
+        ssl_certfile=tls_cert,
+        ssl_keyfile=tls_key,
         timeout_graceful_shutdown=_GRACE_S,
     )
 
@@ -101,11 +125,16 @@ class _Server(uvicorn.Server):
     """
 
     def __init__(
-        self, config: uvicorn.Config, thread: EngineThread, on_listening: Callable[[], None]
+        self,
+        config: uvicorn.Config,
+        thread: EngineThread,
+        departure: Departure,
+        on_listening: Callable[[], None],
     ) -> None:
         super().__init__(config)
         self.is_stopped_by_signal = False
         self._thread = thread
+        self._departure = departure
         self._on_listening = on_listening
 
     def request_stop(self) -> None:
@@ -116,6 +145,10 @@ class _Server(uvicorn.Server):
         await super().startup(sockets=sockets)
         self._thread.start()
         self._on_listening()
+
+    async def on_tick(self, counter: int) -> bool:
+        # Called ten times a second, from the main loop of uvicorn.
+        return await super().on_tick(counter) or self._departure.is_due()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # First, so that every open request ends and uvicorn need not wait for it.
@@ -157,16 +190,59 @@ def _end(thread: EngineThread, *, by_signal: bool) -> int:
     return 0
 
 
-def _listener(options: ListenOptions) -> AbstractContextManager[socket.socket]:
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where an engine listens, who is let in, and how its address is taken away again."""
+
+    listener: socket.socket
+    address: str
+    rule: HostRule | None
+    withdraw: Callable[[], None]
+
+
+@contextlib.contextmanager
+def _listener(options: ListenOptions) -> Iterator[_Place]:
     if options.socket is not None:
-        return unix_listener(options.socket)
-    if not is_loopback_host(options.host):
+        path = options.socket
+        with unix_listener(path) as listener:
+            yield _Place(listener, f"unix:{path}", None, lambda: path.unlink(missing_ok=True))
+    elif options.endpoint_file is not None:
+        path = options.endpoint_file
+        with endpoint_listener(path) as (listener, endpoint):
+            rule = HostRule("127.0.0.1", endpoint.token)
+            yield _Place(listener, f"tcp:{path}", rule, lambda: path.unlink(missing_ok=True))
+    else:
+        _warn_of_guests(options)
+        with tcp_listener(options.host, options.port) as listener:
+            url = tcp_url(listener, is_tls=options.tls_cert is not None)
+            yield _Place(listener, url, HostRule(options.host, options.token), lambda: None)
+
+
+def _warn_of_guests(options: ListenOptions) -> None:
+    if is_loopback_host(options.host):
+        return
+    if options.token is None:
         logger.warning(
             "Listening on %s: everybody who can reach this address can use the engine and read "
-            "its answers; there is no password.",
+            "its answers; there is no password (--token-file asks for one).",
             options.host,
         )
-    return tcp_listener(options.host, options.port)
+    if options.tls_cert is None:
+        logger.warning("Without --tls-cert, everybody on the way can read what is sent.")
+
+
+def _check_tls(options: ListenOptions) -> None:
+    """Raises EngineError for a certificate or key that cannot be used."""
+    if options.tls_cert is None:
+        return
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(options.tls_cert, options.tls_key, password="")
+    except (OSError, ssl.SSLError) as error:
+        reason = error.strerror or getattr(error, "reason", None) or type(error).__name__
+        raise EngineError(
+            f"--tls-cert and --tls-key cannot be used ({reason}); both must be PEM files."
+        ) from None
 
 
 @contextlib.contextmanager

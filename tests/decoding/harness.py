@@ -11,11 +11,11 @@ from engine.decoding.ar import ar
 from engine.decoding.diffusion import diffusion
 from engine.decoding.draft_plan import AdaptivePlan, Plan
 from engine.decoding.forward import Steps, prefill
+from engine.decoding.hint import prefill_ahead
 from engine.decoding.linear_spec import linear_spec
 from engine.decoding.loop import Limits, Meter, run_steps
 from engine.decoding.quad_spec import quad_spec
 from engine.decoding.sampling import Sampler
-from engine.decoding.shared_pass import prefill_with_draft
 from engine.decoding.state import Decoding, DecodingParams
 from engine.models.decoder import Decoder
 
@@ -75,11 +75,10 @@ def decode(
     meter = Meter()
 
     def adaptive(plan: Plan) -> Steps[None]:
-        depth = plan([], max_tokens)[0]
-        first = yield from prefill_with_draft(state, list(prompt), chunk_tokens, depth)
-        pick = sampler.pick(first.logits)
+        first = yield from prefill_ahead(state, list(prompt), chunk_tokens, (), plan)
+        pick = sampler.pick(first.next_logits)
         if not state.emit_pick(pick):
-            yield from quad_spec(state, pick.tokens[0], plan, first.draft)
+            yield from quad_spec(state, pick.tokens[0], plan, first.draft(state))
 
     def steps() -> Steps[None]:
         if mode == "adaptive":

@@ -13,13 +13,13 @@ from safetensors.torch import load_file
 from engine.decoding import quad_spec as quad_spec_module
 from engine.decoding.draft_plan import AdaptivePlan, uniform_plan
 from engine.decoding.forward import prefill, run_forward
+from engine.decoding.hint import prefill_ahead
 from engine.decoding.loop import Interrupted, Limits, Meter, run_steps
 from engine.decoding.sampling import Sampler
 from engine.decoding.shared_pass import (
     NO_DRAFT,
     Draft,
     num_masks,
-    prefill_with_draft,
     read_draft,
     shared_forward,
     shared_offsets,
@@ -149,17 +149,18 @@ def test_prefill_drafts_and_stays_a_prefill(pair: Pair, num_tokens: int) -> None
     prompt = some_tokens(num_tokens, num_tokens)
     plain, state, meter = decoding(decoder), decoding(decoder), Meter()
     expected = run_steps(prefill(prompt, plain.cache, 8), decoder, plain.cache, Meter(), Limits())
-    steps = prefill_with_draft(state, prompt, 8, 3)
+    steps = prefill_ahead(state, prompt, 8, (), lambda confidences, wanted: [3])
     found = run_steps(steps, decoder, state.cache, meter, Limits())
-    torch.testing.assert_close(found.logits, expected, atol=2e-4, rtol=1e-4)
+    torch.testing.assert_close(found.next_logits, expected, atol=2e-4, rtol=1e-4)
     with torch.inference_mode():
-        assert found.draft.tokens == lone_draft(model, prompt, 3)
+        assert found.draft(state).tokens == lone_draft(model, prompt, 3)
     assert state.cache.tokens == prompt
     assert (meter.num_prefill, meter.num_forwards) == (-(-num_tokens // 8), 0)
     # No masks at all is the plain prefill.
     state = decoding(decoder)
-    bare = run_steps(prefill_with_draft(state, prompt, 8, 0), decoder, state.cache, meter, Limits())
-    assert bare.draft == NO_DRAFT
+    steps = prefill_ahead(state, prompt, 8, (), None)
+    bare = run_steps(steps, decoder, state.cache, meter, Limits())
+    assert bare.draft(state) == NO_DRAFT
 
 
 @settings(max_examples=30)

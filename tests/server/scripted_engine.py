@@ -1,7 +1,8 @@
 """ScriptedEngine: a CompletionEngine without a model, whose forwards the test lets happen.
 
 Answers are the prompt reversed, one piece per forward. Used in the test process and, through
-`serve_scripted.py`, in engine processes of their own.
+`serve_scripted.py`, in engine processes of their own. What is asked of /v1/fill and /v1/repair
+takes one forward and is answered as if there had been no time.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 from engine.errors import EngineError
 from engine.messages.completion import Choice, Completion, CompletionRequest, Facts
+from engine.server.job import EngineAnswer, EngineRequest, Job, empty_answer
 
 WAIT_S = 60.0
 """How long a test waits for something that must happen; never part of what is tested."""
@@ -26,14 +28,23 @@ WITHDRAW = "!withdraw "
 
 
 class ScriptedEngine:
-    """With `gated`, each forward announces itself in `entered` and waits for `allow`."""
+    """With `gated`, each forward announces itself in `entered` and waits for `allow`.
 
-    def __init__(self, *, model: str = "scripted-0.1b", gated: bool = False) -> None:
+    Each forward notes in `passes` the prompts it was for. batch_tokens: what each request's
+    forward counts as joinable (0 = every pass is for one request).
+    """
+
+    def __init__(
+        self, *, model: str = "scripted-0.1b", gated: bool = False, batch_tokens: int = 0
+    ) -> None:
         self.num_forwards = 0
+        self.max_batch_tokens = 4
+        self.batch_tokens = batch_tokens
         self.model = model
         self.requests: list[CompletionRequest] = []
+        self.passes: list[tuple[str, ...]] = []
         self.entered: queue.Queue[int] = queue.Queue()
-        self.finished: queue.Queue[Completion | BaseException] = queue.Queue()
+        self.finished: queue.Queue[EngineAnswer | BaseException] = queue.Queue()
         self._permits = threading.Semaphore(0)
         self._is_open = threading.Event()
         if not gated:
@@ -50,52 +61,33 @@ class ScriptedEngine:
     def describe(self) -> dict[str, object]:
         return {"model": self.model, "device": "cpu", "reasons": ["scripted"], "num_threads": 1}
 
-    def complete(
+    def begin(
         self,
-        request: CompletionRequest,
+        request: EngineRequest,
         *,
         is_cancelled: Callable[[], bool],
         arrived_s: float,
         emit: Callable[[int, str], None],
-    ) -> Completion:
+    ) -> ScriptedWork:
+        if not isinstance(request, CompletionRequest):
+            return ScriptedWork(self, request, iter(["one forward"]), is_cancelled, arrived_s, emit)
         self.requests.append(request)
-        try:
-            completion = self._complete(request, is_cancelled, arrived_s, emit)
-        except BaseException as error:
-            self.finished.put(error)
-            raise
-        self.finished.put(completion)
-        return completion
-
-    def _complete(
-        self,
-        request: CompletionRequest,
-        is_cancelled: Callable[[], bool],
-        arrived_s: float,
-        emit: Callable[[int, str], None],
-    ) -> Completion:
         if request.prompt.startswith(ENGINE_ERROR):
-            raise EngineError("The prompt does not fit into this model; send less text.")
-        if request.prompt.startswith(FAULT):
-            raise KeyError(request.prompt)
-        before = self.num_forwards
-        text, reason = "", "stop"
-        for piece in self._pieces(request.prompt):
-            if is_cancelled():
-                reason = "cancelled"
-                break
-            if request.deadline_ms is not None and (
-                time.monotonic() > arrived_s + request.deadline_ms / 1000.0
-            ):
-                reason = "deadline"
-                break
+            error = EngineError("The prompt does not fit into this model; send less text.")
+            self.finished.put(error)
+            raise error
+        pieces = iter(self._pieces(request.prompt))
+        return ScriptedWork(self, request, pieces, is_cancelled, arrived_s, emit)
+
+    def run(self, runs: Sequence[ScriptedWork], /) -> None:
+        for work in runs:
+            work.fail_if_asked_to()
+        works = [work for work in runs if not work.is_ended]
+        if works:
+            self.passes.append(tuple(work.name for work in works))
             self._forward()
-            text += piece
-            for index in range(request.n):
-                emit(index, piece)
-        if request.prompt.startswith(WITHDRAW):
-            text = text[:-1] + "#"
-        return self._completion(request, text, reason, self.num_forwards - before)
+        for work in works:
+            work.go_on()
 
     def _pieces(self, prompt: str) -> list[str] | _Endless:
         if prompt.startswith(ENDLESS):
@@ -110,14 +102,12 @@ class ScriptedEngine:
             assert self._permits.acquire(timeout=WAIT_S), "the test never allowed this forward"
         self.num_forwards += 1
 
-    def _completion(
-        self, request: CompletionRequest, text: str, reason: str, forwards: int
-    ) -> Completion:
+    def answer(self, request: CompletionRequest, text: str, why: str, forwards: int) -> Completion:
         return Completion(
             id="cmpl-scripted",
             created=1,
             model=self.model,
-            choices=tuple(Choice(i, text, reason) for i in range(request.n)),  # type: ignore[arg-type]
+            choices=tuple(Choice(i, text, why) for i in range(request.n)),  # type: ignore[arg-type]
             prompt_tokens=len(request.prompt),
             completion_tokens=len(text),
             facts=Facts(
@@ -133,6 +123,76 @@ class ScriptedEngine:
                 timings_ms={"queue": 0.5, "prefill": 1.5, "decode": 2.5},
             ),
         )
+
+
+class ScriptedWork:
+    """A request in work, whose forwards are pieces of its answer."""
+
+    def __init__(
+        self,
+        engine: ScriptedEngine,
+        request: EngineRequest,
+        pieces: Iterator[str],
+        is_cancelled: Callable[[], bool],
+        arrived_s: float,
+        emit: Callable[[int, str], None],
+    ) -> None:
+        self.result: EngineAnswer | None = None
+        self.error: Exception | None = None
+        self._engine, self._request, self._pieces = engine, request, pieces
+        self._is_cancelled, self._arrived_s, self._emit = is_cancelled, arrived_s, emit
+        self._next = next(pieces, None)
+        self._text, self._num_forwards = "", 0
+
+    @property
+    def name(self) -> str:
+        return getattr(self._request, "prompt", type(self._request).__name__)
+
+    @property
+    def is_ended(self) -> bool:
+        return self.result is not None or self.error is not None
+
+    @property
+    def num_joinable_tokens(self) -> int:
+        return self._engine.batch_tokens
+
+    def check(self) -> None:
+        deadline_ms = self._request.deadline_ms
+        if self.is_ended:
+            return
+        if self._is_cancelled():
+            self._end("cancelled")
+        elif deadline_ms is not None and (
+            time.monotonic() > self._arrived_s + deadline_ms / 1000.0
+        ):
+            self._end("deadline")
+
+    def fail_if_asked_to(self) -> None:
+        if self.name.startswith(FAULT):
+            self.error = KeyError(self.name)
+            self._engine.finished.put(self.error)
+
+    def go_on(self) -> None:
+        piece, self._next = self._next, next(self._pieces, None)
+        assert piece is not None
+        self._num_forwards += 1
+        self._text += piece
+        for index in range(getattr(self._request, "n", 1)):
+            self._emit(index, piece)
+        if self._next is None:
+            self._end("stop")
+
+    def _end(self, why: str) -> None:
+        request = self._request
+        if not isinstance(request, CompletionRequest):
+            job = Job(request, self._arrived_s, None)  # type: ignore[arg-type]
+            self.result = empty_answer(job, self._engine.model, "deadline", "Scripted.")
+        else:
+            text = self._text
+            if request.prompt.startswith(WITHDRAW):
+                text = text[:-1] + "#"
+            self.result = self._engine.answer(request, text, why, self._num_forwards)
+        self._engine.finished.put(self.result)
 
 
 class _Endless:

@@ -11,6 +11,7 @@ import os
 import queue
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,6 +78,7 @@ def run_server(
     tcp: bool = False,
     max_queued: int = 64,
     load: Callable[[Any], ScriptedEngine] | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Harness]:
     metrics = Metrics()
     thread = EngineThread(
@@ -84,6 +86,7 @@ def run_server(
         model_names=("scripted",),
         metrics=metrics,
         max_queued=max_queued,
+        clock=clock,
     )
     path = folder / "engine.sock"
     with tcp_listener("127.0.0.1", 0) if tcp else unix_listener(path) as listener:

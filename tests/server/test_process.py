@@ -168,7 +168,7 @@ COMMAND_ERRORS = [
     (["--socket", "/nd-x/../proc/nd/engine.sock"], 1, "cannot be made"),
     (["--socket", "/" + "x" * 200], 1, "bytes long"),
     (["--socket", "{folder}/open/engine.sock"], 1, "chmod 700"),
-    (["--socket", "{folder}/e.sock", "--port", "1"], 2, "not both"),
+    (["--socket", "{folder}/e.sock", "--port", "1"], 2, "choose one of"),
     (["--port", "70000"], 2, "not a port"),
     (["--threads", "0"], 2, "whole number above 0"),
     (["--dtype", "int3"], 2, "invalid choice"),
