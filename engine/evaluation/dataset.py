@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from engine.errors import EngineError
+from engine.messages.completion import CompletionRequest, FieldError, Snippet
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _BASE_TASK = re.compile(r"(?:^|/)(HumanEval/\d+)(?:/|$)")
@@ -46,6 +47,7 @@ class EvalRow:
     cluster: what the hole was cut from (a base task, a package); rows of one cluster are not
     independent. gold: the text that belongs in the hole, "" where nothing does. tests: Python
     source that raises behind the rightly filled text only if that is wrong; None without tests.
+    context, path: as in CompletionRequest; cut rows may bring them.
     """
 
     task_id: str
@@ -56,6 +58,8 @@ class EvalRow:
     suffix: str
     gold: str
     tests: str | None = None
+    context: tuple[Snippet, ...] = ()
+    path: str | None = None
 
     def filled(self, text: str) -> str:
         """The document with `text` in the hole."""
@@ -210,4 +214,17 @@ def _cut_row(where: str, body: dict[str, Any]) -> EvalRow:
     for name in ("task_id", "cluster", "language", "kind"):
         if not values[name]:
             raise DatasetError(f"{where}: the field {name} is empty.")
-    return EvalRow(**values)
+    context: tuple[Snippet, ...] = ()
+    path = body.get("path")
+    if "context" in body:
+        try:
+            asked = CompletionRequest.from_json(
+                {"prompt": "", "context": body["context"], "path": path}
+            )
+        except FieldError as error:
+            raise DatasetError(f"{where}: {error}") from None
+        context, path = asked.context, asked.path
+    else:
+        # Where there are no other files, a path would change the prompt for nothing.
+        path = None
+    return EvalRow(**values, context=context, path=path)

@@ -53,6 +53,8 @@ class AskOptions:
             gate=self.gate,
             # Without a document there is no cache that could be reused.
             document=row.task_id if self.shares_prefill else None,
+            context=row.context,
+            path=row.path,
         )
 
 

@@ -104,6 +104,20 @@ def write_rows(path: Path, rows: Iterable[Row]) -> None:
         raise CutError(f"{path} cannot be written ({error.strerror}).") from None
 
 
+def write_files(documents: Iterable[Document], folder: Path) -> None:
+    """Write each document to ``folder/ECOSYSTEM/PACKAGE/PATH``. Raises CutError."""
+    try:
+        for each in documents:
+            path = folder / each.ecosystem / each.package / each.path
+            # A package chooses its paths; none may lead out of its own folder.
+            if ".." in path.parts or Path(each.path).is_absolute():
+                continue
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(each.text, encoding="utf-8", newline="")
+    except OSError as error:
+        raise CutError(f"{folder} cannot be written ({error.strerror}).") from None
+
+
 def _files(
     documents: Iterable[Document], seed: int, languages: Collection[str] | None
 ) -> Iterator[Document]:

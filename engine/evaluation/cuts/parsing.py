@@ -1,7 +1,7 @@
 """Syntax trees by tree-sitter: which languages there are, and whether a text has errors.
 
-Called by the cutter and by the metrics. tree-sitter and its grammars are an optional extra: the
-questions of the metrics answer None without them, `parse` says what to install.
+Called by the cutter and by the metrics. Without tree-sitter or a grammar the questions of the
+metrics answer None, and `parse` says what is missing.
 """
 
 from __future__ import annotations
@@ -105,8 +105,8 @@ def _grammars(language: str) -> tuple[Language, ...]:
         )
     except ImportError as error:
         raise GrammarError(
-            f"The Python package {error.name} is missing; cutting and parsing need the extra "
-            f"'eval': pip install 'nemodiff[eval]'."
+            f"The Python package {error.name} is missing, which NemoDiff depends on; install "
+            "NemoDiff again."
         ) from None
 
 

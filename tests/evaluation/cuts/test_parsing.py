@@ -78,10 +78,10 @@ def test_a_language_without_grammar_is_unknown(ask: object) -> None:
 
 
 @pytest.mark.usefixtures("no_tree_sitter")
-def test_without_tree_sitter_answers_are_none_and_cutting_says_what_to_install() -> None:
+def test_without_tree_sitter_answers_are_none_and_cutting_says_what_is_missing() -> None:
     assert parses("python", "a = 1\n") is None
     assert has_new_errors("python", "a = ", "1", "\n") is None
-    with pytest.raises(EngineError, match=r"tree_sitter is missing.*'nemodiff\[eval\]'") as caught:
+    with pytest.raises(EngineError, match="tree_sitter is missing") as caught:
         parse("python", b"a = 1\n")
     assert "\n" not in str(caught.value)
 
