@@ -7,57 +7,46 @@ those that last one visible message too, and no answer (None).
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
-import math
-import re
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lsprotocol import types
 
-from engine.messages.address import EngineAddress
-from engine.messages.client import (
-    AsyncEngineClient,
+from engine.messages.completion import Completion, CompletionRequest
+from engine.messages.errors import (
+    ConnectionLostError,
     EngineRefused,
     EngineUnavailable,
     NoEngineError,
 )
-from engine.messages.completion import Completion, CompletionRequest
+from nemodiff_lsp.engine_options import EngineOptions as EngineOptions
+from nemodiff_lsp.engine_search import EngineSearch, PausingError
+from nemodiff_lsp.engine_state import EngineState, Listener
+from nemodiff_lsp.problems import Problems
+
+if TYPE_CHECKING:
+    from engine.messages.client import AsyncEngineClient
+    from engine.messages.fill import Fill, FillRequest
+    from engine.messages.repair import Repair, RepairRequest
 
 logger = logging.getLogger(__name__)
 
 Tell = Callable[[types.MessageType, str], None]
-
-_RETRY_S = 30.0
-"""An engine that did not become ready is started again by the first request after this time."""
+T = TypeVar("T")
 
 _ANSWER_MARGIN_S = 2.0
 """An engine ends within one forward of the deadline; past this margin it is taken to hang."""
 
-_POLL_S = 0.25
+# One that has left since the last request is found out by the first try, its heir by the second;
+# the third is for an heir that was asked to leave in between.
+_MAX_TRIES = 3
 
-# How the command line begins the sentence with which a process ends, and how long that may take.
-_LAST_WORDS_PREFIX = "nemodiff: "
-_LAST_WORDS_S = 3.0
-
-# Process ids, times and remaining seconds tell the same problem in other words.
-_DIGITS = re.compile(r"\d+")
-
-
-@dataclass(frozen=True, slots=True)
-class EngineOptions:
-    """Where the engine listens, the arguments for one that we start, and whether we may."""
-
-    address: EngineAddress
-    arguments: Sequence[str] = ()
-    may_start: bool = True
-
-
-class _PausingError(Exception):
-    """The engine did not become ready a moment ago; the message says when it is started again."""
+# A wait so short is none; the caller's own deadline then goes to the engine unchanged.
+_NO_WAIT_MS = 5.0
 
 
 class EngineLink:
@@ -66,25 +55,40 @@ class EngineLink:
     tell: a line for the editor's log. show: a message that the user sees, for what lasts.
     """
 
-    def __init__(self, options: EngineOptions, tell: Tell, show: Tell) -> None:
+    def __init__(
+        self, options: EngineOptions, tell: Tell, show: Tell, on_state: Listener | None = None
+    ) -> None:
         self._options = options
-        self._tell = tell
-        self._show = show
+        self._problems = Problems(tell, show)
+        self._listeners: list[Listener] = [] if on_state is None else [on_state]
+        self._state = EngineState("joining", "The engine is being looked for.")
         # One for the whole life: closing it would break the answers that other documents await.
-        self._client = AsyncEngineClient(options.address)
+        self._client: AsyncEngineClient | None = None
         self._is_joined = False
-        self._starting: asyncio.Task[None] | None = None
-        self._launched_s = float("-inf")
-        self._start_failure = ""
+        self._joining: asyncio.Task[None] | None = None
+        self._search = self._new_search()
         self._is_closed = False
-        self._reported: set[str] = set()
-        self._shown: list[str] = []
+
+    @property
+    def state(self) -> EngineState:
+        """How things stand with the engine."""
+        return self._state
+
+    @property
+    def options(self) -> EngineOptions:
+        """Which engine is used."""
+        return self._options
+
+    def subscribe(self, listener: Listener) -> None:
+        """Tell `listener` the present state, and each later one."""
+        self._listeners.append(listener)
+        _tell_state(listener, self._state)
 
     def start(self) -> None:
         """Begin to join or start the engine, unless that is done or under way."""
-        is_busy = self._starting is not None and not self._starting.done()
+        is_busy = self._joining is not None and not self._joining.done()
         if not (is_busy or self._is_joined or self._is_closed):
-            self._starting = asyncio.ensure_future(self._join())
+            self._joining = asyncio.ensure_future(self._join())
 
     async def complete(self, request: CompletionRequest) -> Completion | None:
         """The engine's answer; None when it has none to give (the user has been told why).
@@ -92,148 +96,195 @@ class EngineLink:
         Waits for an engine that is being started, but not beyond the request's deadline, and for
         the answer not beyond the deadline and a margin. Cancelling the caller cancels the work.
         """
+        return await self._ask(
+            request.deadline_ms,
+            lambda client, left_ms: client.complete(replace(request, deadline_ms=left_ms)),
+        )
+
+    async def fill(self, request: FillRequest) -> Fill | None:
+        """As `complete`, for several holes at once."""
+        return await self._ask(
+            request.deadline_ms,
+            lambda client, left_ms: client.fill(replace(request, deadline_ms=left_ms)),
+        )
+
+    async def repair(self, request: RepairRequest) -> Repair | None:
+        """As `complete`, for a text that is to be made better."""
+        return await self._ask(
+            request.deadline_ms,
+            lambda client, left_ms: client.repair(replace(request, deadline_ms=left_ms)),
+        )
+
+    async def restart(self) -> None:
+        """End the engine, whoever else uses it, and begin to start another one.
+
+        Raises EngineUnavailable for one that we may not or cannot end.
+        """
+        if not self._options.may_start:
+            raise EngineUnavailable("This engine was not started from here; restart it there.")
+        from engine.messages.retire import stop_engine
+
+        await asyncio.to_thread(stop_engine, self._options.address)
+        self._is_joined = False
+        # By hand means now, whatever has failed before.
+        self._search = self._new_search()
+        self._problems.forget()
+        self._set(EngineState("joining", "The engine is being restarted."))
         self.start()
-        deadline_ms = request.deadline_ms
-        deadline_s = None if deadline_ms is None else deadline_ms / 1000.0
-        if self._starting is not None:
-            # wait(), because the start must outlive a cancelled request.
-            await asyncio.wait({self._starting}, timeout=deadline_s)
-        if not self._is_joined:
-            return None
-        limit_s = None if deadline_s is None else deadline_s + _ANSWER_MARGIN_S
-        try:
-            async with asyncio.timeout(limit_s):
-                completion = await self._client.complete(request)
-        except TimeoutError:
-            # The next request asks first whether anybody is there, and that has a short limit.
-            self._is_joined = False
-            self._report(f"The engine at {self._options.address} has not answered in time.")
-            return None
-        except EngineUnavailable as error:
-            self._is_joined = False
-            self._report(str(error))
-            return None
-        except EngineRefused as error:
-            self._report(f"The engine refused a request: {error}")
-            return None
-        self._forget_problems()
-        return completion
+
+    async def configure(self, options: EngineOptions) -> None:
+        """Use another engine from now on; what the old one was asked comes to nothing."""
+        if options == self._options or self._is_closed:
+            return
+        await self._stop_joining()
+        self._options = options
+        old, self._client = self._client, None
+        self._is_joined = False
+        self._search = self._new_search()
+        self._problems.forget()
+        self._set(EngineState("joining", "The engine is being looked for."))
+        self.start()
+        if old is not None:
+            await old.aclose()
 
     async def close(self) -> None:
         """Give up a start under way and close the connections; the engine itself lives on."""
         self._is_closed = True
         self._is_joined = False
-        if self._starting is not None:
-            self._starting.cancel()
-            await asyncio.wait({self._starting})
-        await self._client.aclose()
+        await self._stop_joining()
+        self._set(EngineState("closed", "The language server is shutting down."))
+        if self._client is not None:
+            await self._client.aclose()
+
+    async def _ask(
+        self,
+        deadline_ms: float | None,
+        work: Callable[[AsyncEngineClient, float | None], Awaitable[T]],
+    ) -> T | None:
+        """What `work` gets from the engine within `deadline_ms`, or None.
+
+        A request that an engine did not take, because it had left or was leaving, goes to the next
+        one; a request that it took and lost is not repeated: it may be what killed it.
+        """
+        start_s = time.monotonic()
+        for _ in range(_MAX_TRIES):
+            left_ms = _left_ms(deadline_ms, start_s)
+            client = await self._joined_client(left_ms)
+            left_ms = _left_ms(deadline_ms, start_s)
+            if client is None or left_ms == 0.0:
+                return None
+            limit_s = None if left_ms is None else left_ms / 1e3 + _ANSWER_MARGIN_S
+            try:
+                async with asyncio.timeout(limit_s):
+                    answer = await work(client, left_ms)
+            except (EngineUnavailable, EngineRefused, TimeoutError) as error:
+                if client is not self._client or not self._may_try_again(error):
+                    return None
+            else:
+                self._search.backoff.note_answer()
+                self._problems.forget()
+                return answer
+        return None
+
+    async def _joined_client(self, left_ms: float | None) -> AsyncEngineClient | None:
+        """The client of a ready engine; None when there is none within `left_ms`."""
+        self.start()
+        if not self._is_joined and self._joining is not None:
+            # wait(), because the start must outlive a cancelled request.
+            await asyncio.wait({self._joining}, timeout=None if left_ms is None else left_ms / 1e3)
+        return self._client if self._is_joined else None
+
+    def _may_try_again(self, error: EngineUnavailable | EngineRefused | TimeoutError) -> bool:
+        """Take note of a request that failed; True when no engine has taken it."""
+        if isinstance(error, EngineRefused):
+            if error.is_leaving:
+                self._is_joined = False
+                return True
+            self._problems.report(f"The engine refused a request: {error}")
+            return False
+        self._is_joined = False
+        if isinstance(error, TimeoutError):
+            # The next request asks first whether anybody is there, and that has a short limit.
+            self._problems.report(
+                f"The engine at {self._options.address} has not answered in time."
+            )
+            return False
+        if isinstance(error, NoEngineError) and not isinstance(error, ConnectionLostError):
+            return True
+        self._problems.report(str(error))
+        # At once, so that the next request finds it sooner.
+        self.start()
+        return False
 
     async def _join(self) -> None:
+        was_ready = self._state.kind == "ready"
         try:
-            await self._reach()
-        except _PausingError as pause:
-            self._report(str(pause))
+            health = await self._search.ready(await self._opened_client(), was_ready=was_ready)
+        except PausingError as pause:
+            self._problems.report(str(pause))
+            self._set(EngineState("paused", str(pause)))
         except (EngineUnavailable, EngineRefused) as error:
-            self._report_lasting(str(error), is_vague=isinstance(error, NoEngineError))
+            self._note_failure(str(error), is_vague=isinstance(error, NoEngineError))
         except Exception as error:
             # Whatever else goes wrong here must cost completions only, never the editor.
             logger.debug("The engine could not be joined.", exc_info=True)
-            self._report_lasting(f"The engine could not be joined ({type(error).__name__}).")
+            self._note_failure(f"The engine could not be joined ({type(error).__name__}).")
         else:
             self._is_joined = True
-            # The pause is for engines that never get ready, not for one that was lost later.
-            self._launched_s = float("-inf")
-            self._forget_problems()
             logger.info("The engine answers at %s.", self._options.address)
+            self._set(_ready_state(health))
 
-    async def _reach(self) -> None:
-        """Return when an engine is ready. Raises EngineUnavailable or _PausingError."""
-        try:
-            health = await self._client.health()
-        except NoEngineError:
-            if not self._options.may_start:
-                raise
-            await self._launch()
-            health = await self._health_of_launched()
-        if health.get("state") == "loading":
-            self._tell(types.MessageType.Info, "NemoDiff: the engine loads its model.")
-        while health.get("state") == "loading":
-            await asyncio.sleep(_POLL_S)
-            health = await self._health_of_launched()
-        if health.get("state") == "failed":
-            raise EngineUnavailable(str(health.get("failure")))
+    def _note_failure(self, problem: str, *, is_vague: bool = False) -> None:
+        self._search.note_failure(problem)
+        self._problems.report_lasting(problem, is_vague=is_vague)
+        self._set(EngineState("failed", problem))
 
-    async def _launch(self) -> None:
-        """Start an engine. Raises _PausingError soon after a start that failed."""
-        # Most servers find a running engine and never need what starts one.
-        from engine.messages.launch import ensure_engine_async
+    async def _opened_client(self) -> AsyncEngineClient:
+        """The client, made with the first call: its imports must not delay the first reply."""
+        module = await asyncio.to_thread(importlib.import_module, "engine.messages.client")
+        if self._client is None:
+            self._client = module.AsyncEngineClient(self._options.address)
+        return self._client
 
-        pause_s = self._launched_s + _RETRY_S - time.monotonic()
-        if pause_s > 0:
-            raise _PausingError(
-                f"NemoDiff starts its engine again in {math.ceil(pause_s)} s: {self._start_failure}"
-            )
-        if self._options.address.socket is not None:
-            self._launched_s = time.monotonic()
-        arguments = tuple(self._options.arguments)
-        await ensure_engine_async(self._options.address, arguments=arguments)
+    def _new_search(self) -> EngineSearch:
+        return EngineSearch(self._options, self._problems, self._set)
 
-    async def _health_of_launched(self) -> dict[str, Any]:
-        """Health of an engine that listened a moment ago; when it is gone, its log says why."""
-        try:
-            return await self._client.health()
-        except NoEngineError as error:
-            from engine.messages.launch import default_log_path
+    async def _stop_joining(self) -> None:
+        if self._joining is not None:
+            self._joining.cancel()
+            await asyncio.wait({self._joining})
 
-            log_path = default_log_path(self._options.address)
-            why = await _last_words(log_path) or str(error)
-            raise EngineUnavailable(
-                f"The engine has ended: {why} (its log is {log_path})"
-            ) from None
-
-    def _forget_problems(self) -> None:
-        """The engine has answered: whatever goes wrong from now on is news."""
-        self._reported.clear()
-        self._shown.clear()
-
-    def _report(self, problem: str) -> None:
-        """Tell the log, once until the engine answers again."""
-        cause = _cause_of(problem)
-        if cause not in self._reported:
-            self._reported.add(cause)
-            logger.error("%s", problem)
-            self._tell(types.MessageType.Error, _named(problem))
-
-    def _report_lasting(self, problem: str, *, is_vague: bool = False) -> None:
-        """Tell the log and show the user, once for each cause until the engine answers again.
-
-        is_vague: that no engine is there, which is no news when a reason for it has been shown.
-        """
-        self._report(problem)
-        self._start_failure = problem
-        cause = _cause_of(problem)
-        # The same sentence comes bare from a living engine, and with more around it from its log.
-        is_known = any(cause in shown or shown in cause for shown in self._shown)
-        if not is_known and not (is_vague and self._shown):
-            self._shown.append(cause)
-            self._show(types.MessageType.Warning, _named(problem))
+    def _set(self, state: EngineState) -> None:
+        if state == self._state:
+            return
+        self._state = state
+        for listener in self._listeners:
+            _tell_state(listener, state)
 
 
-async def _last_words(log_path: Path) -> str:
-    """Why an engine has ended; it writes that only some time after it stopped to listen."""
-    from engine.messages.launch import last_line
-
-    line = last_line(log_path)
-    give_up_s = time.monotonic() + _LAST_WORDS_S
-    while not line.startswith(_LAST_WORDS_PREFIX) and time.monotonic() < give_up_s:
-        await asyncio.sleep(_POLL_S)
-        line = last_line(log_path)
-    return line.removeprefix(_LAST_WORDS_PREFIX)
-
-
-def _cause_of(problem: str) -> str:
-    return _DIGITS.sub("", problem)
+def _left_ms(deadline_ms: float | None, start_s: float) -> float | None:
+    """Milliseconds until the deadline, 0 when it has passed."""
+    if deadline_ms is None:
+        return None
+    left_ms = deadline_ms - (time.monotonic() - start_s) * 1e3
+    # Nothing was waited for: the deadline is the one that was asked for.
+    if left_ms > deadline_ms - _NO_WAIT_MS:
+        return deadline_ms
+    # Below a millisecond no request is valid, nor of any use.
+    return left_ms if left_ms >= 1.0 else 0.0
 
 
-def _named(problem: str) -> str:
-    return problem if problem.startswith("NemoDiff") else f"NemoDiff: {problem}"
+def _tell_state(listener: Listener, state: EngineState) -> None:
+    try:
+        listener(state)
+    except Exception as error:
+        # What shows the state must not cost a completion.
+        logger.error("A listener to the engine's state failed (%s).", type(error).__name__)
+
+
+def _ready_state(health: dict[str, Any]) -> EngineState:
+    described = health.get("engine")
+    facts = described if isinstance(described, dict) else {}
+    names = health.get("model_names") or ["a model"]
+    device = f" on {facts['device']}" if facts.get("device") else ""
+    return EngineState("ready", f"The engine is ready: {facts.get('model', names[0])}{device}.")

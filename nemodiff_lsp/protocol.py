@@ -1,12 +1,15 @@
 """What pygls 2.1 leaves open in the protocol: unreadable, early and late requests, book-keeping.
 
-Used by `server.py` when it builds the language server.
+Used by `server.py` when it builds the language server. Also gives it our own documents, and keeps
+the fields of a request that Copilot's clients send beside the standard ones.
 """
 
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import unquote
 
+import attrs
 import cattrs
 from lsprotocol import types
 from pygls.exceptions import (
@@ -15,6 +18,26 @@ from pygls.exceptions import (
     JsonRpcServerNotInitialized,
 )
 from pygls.protocol import LanguageServerProtocol, default_converter
+from pygls.workspace import Workspace
+
+from nemodiff_lsp.documents import Documents
+
+_MAX_TAB_SIZE = 32
+
+
+@attrs.define
+class InlineParams(types.InlineCompletionParams):
+    """The parameters with what Copilot's clients add.
+
+    document_version: the version that the client means; tab_size (columns) and insert_spaces: how
+    the buffer is indented. None where the client has not said so.
+    arrived_version: the document's when the request came in.
+    """
+
+    document_version: int | None = None
+    tab_size: int | None = None
+    insert_spaces: bool | None = None
+    arrived_version: int | None = None
 
 
 class NemoDiffProtocol(LanguageServerProtocol):
@@ -22,6 +45,17 @@ class NemoDiffProtocol(LanguageServerProtocol):
 
     has_shutdown_arrived = False
     """Whether the client has said ``shutdown``, as it must before ``exit``."""
+
+    _documents: Documents | None = None
+
+    @property
+    def _workspace(self) -> Documents | None:
+        return self._documents
+
+    @_workspace.setter
+    def _workspace(self, workspace: Workspace | None) -> None:
+        # pygls makes a workspace of its own when it is initialized, before anything is opened.
+        self._documents = None if workspace is None else Documents.like(workspace)
 
     def structure_message(self, data: dict[str, Any]) -> Any:
         """As in pygls; a request that cannot be read is answered instead of left hanging."""
@@ -42,10 +76,18 @@ class NemoDiffProtocol(LanguageServerProtocol):
             refusal = JsonRpcServerNotInitialized("The server has not been initialized.")
         elif method == types.SHUTDOWN:
             self.has_shutdown_arrived = True
+        self._stamp(getattr(message, "params", None))
         if refusal is None:
             super().handle_message(message)
         elif method is not None and hasattr(message, "id"):
             self._send_response(message.id, error=refusal.to_response_error())
+
+    def _stamp(self, params: object) -> None:
+        # A handler begins a moment later, when the document may be newer already.
+        if isinstance(params, InlineParams) and self._documents is not None:
+            documents = self._documents.text_documents
+            document = documents.get(unquote(params.text_document.uri))
+            params.arrived_version = None if document is None else document.version
 
     def _handle_notification(self, method_name: str, params: Any) -> None:
         super()._handle_notification(method_name, params)
@@ -66,7 +108,8 @@ def make_converter() -> cattrs.Converter:
     )
     structure = converter.get_structure_hook(types.InlineCompletionParams)
     converter.register_structure_hook(
-        types.InlineCompletionParams, lambda value, kind: structure(_with_context(value), kind)
+        types.InlineCompletionParams,
+        lambda value, kind: _with_additions(structure(_with_context(value), kind), value),
     )
     return converter
 
@@ -77,6 +120,31 @@ def _with_context(params: object) -> object:
         return params
     automatic = {"triggerKind": types.InlineCompletionTriggerKind.Automatic.value}
     return {**params, "context": {**automatic, **(params.get("context") or {})}}
+
+
+def _with_additions(params: types.InlineCompletionParams, value: object) -> InlineParams:
+    """`params` and the additional fields of `value` as far as they can be used."""
+    known = {field.name: getattr(params, field.name) for field in attrs.fields(type(params))}
+    sent = value if isinstance(value, dict) else {}
+    version = _part(sent, "textDocument").get("version")
+    formatting = _part(sent, "formattingOptions")
+    tab_size, insert_spaces = formatting.get("tabSize"), formatting.get("insertSpaces")
+    is_usable = isinstance(tab_size, int) and 1 <= tab_size <= _MAX_TAB_SIZE
+    return InlineParams(
+        **known,
+        document_version=version if _is_whole(version) else None,
+        tab_size=tab_size if is_usable else None,
+        insert_spaces=insert_spaces if isinstance(insert_spaces, bool) else None,
+    )
+
+
+def _part(value: dict[str, Any], name: str) -> dict[str, Any]:
+    part = value.get(name)
+    return part if isinstance(part, dict) else {}
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _trigger_kind(value: object) -> types.InlineCompletionTriggerKind:

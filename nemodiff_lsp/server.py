@@ -1,14 +1,17 @@
-"""The language server: its handlers, from a keystroke to the answer. Built by `__main__.py`.
+"""The language server: its parts, and its handlers for the life of a session. Built by
+`__main__.py`.
 
-Handlers of requests are async and never threaded: only so can they be cancelled. Answers: null
-when superseded or stale, an empty list when there is nothing to show, -32800 (by pygls) when the
-client cancels; never an error for a failing engine, because editors show those on each keystroke.
+Handlers of requests are async and never threaded: only so can they be cancelled. What is done for
+documents is in `text_sync.py` and `inline.py`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
 
 from lsprotocol import types
@@ -16,42 +19,82 @@ from pygls.lsp.server import LanguageServer
 from pygls.workspace import TextDocument
 
 from engine import __version__
+from engine.messages.completion import Snippet
+from nemodiff_lsp import commands, configuration, copilot, inline, text_sync
+from nemodiff_lsp.admission import Admission
+from nemodiff_lsp.clients.profile import profile_for
+from nemodiff_lsp.completion import Completer
+from nemodiff_lsp.context.collector import ContextCollector, Cursor
+from nemodiff_lsp.context.collector import Source as ContextSource
+from nemodiff_lsp.documents import Document
 from nemodiff_lsp.engine_link import EngineLink, EngineOptions
-from nemodiff_lsp.items import build_items
+from nemodiff_lsp.notebooks import NOTEBOOKS, with_cells
+from nemodiff_lsp.privacy.policy import FilePolicy
 from nemodiff_lsp.protocol import NemoDiffProtocol, make_converter
-from nemodiff_lsp.request import build_request
-from nemodiff_lsp.session import Sessions, SupersededError
-from nemodiff_lsp.settings import SECTION, Settings, parse_settings, section_of
+from nemodiff_lsp.reuse.offers import Offers
+from nemodiff_lsp.session import Sessions
+from nemodiff_lsp.settings import SECTION, Settings, section_of
+from nemodiff_lsp.settings_sources import SettingsSources
 from nemodiff_lsp.snapshot import Snapshot, take_snapshot
+from nemodiff_lsp.stats.acceptance import Acceptance
+from nemodiff_lsp.stats.recorder import Recorder
+from nemodiff_lsp.stats.survival import Survival
+from nemodiff_lsp.status import Status, wants_our_status
+from nemodiff_lsp.switches import Switches
+from nemodiff_lsp.why import WhyLog
 
 if TYPE_CHECKING:
     from pygls.server import ServerErrors
 
 logger = logging.getLogger(__name__)
 
-_NOTHING = types.InlineCompletionList(items=[])
+# How much of the text before the cursor other files are compared with.
+_NEAR_CHARS = 2_000
 
 
 class NemoDiffServer(LanguageServer):
-    """pygls' server with our state: settings, the requests in flight, the way to the engine."""
+    """pygls' server with our parts: settings, documents' admission, the pipeline, the engine."""
 
     def __init__(self, engine: EngineOptions) -> None:
         super().__init__(
             "nemodiff",
             __version__,
-            text_document_sync_kind=types.TextDocumentSyncKind.Full,
+            text_document_sync_kind=types.TextDocumentSyncKind.Incremental,
+            notebook_document_sync=NOTEBOOKS,
             protocol_cls=NemoDiffProtocol,
             converter_factory=make_converter,
         )
         self.settings = Settings()
-        self.initial_values: object = None
+        self.sources = SettingsSources()
+        self.profile = profile_for(types.InitializeParams(types.ClientCapabilities()))
         self.sessions = Sessions()
+        self.switches = Switches()
+        self.why = WhyLog()
+        self.status = Status(lambda method, params: self.protocol.notify(method, params))
+        self.recorder = Recorder()
+        self.acceptance = Acceptance(
+            self.recorder, Survival(self.recorder, self._lines_of, _later), self._lines_of
+        )
+        self._engine = engine
         self.link = EngineLink(engine, self.tell, self.show)
+        self.link.subscribe(self.status.follow_engine)
+        self.completer = Completer(self)
+        self._wants_status = False
+        self._folders: tuple[Path, ...] = ()
+        self._problems: list[str] = []
+        self._kept: set[asyncio.Future[Any]] = set()
+        self.commands: commands.Commands | None = None
+        self._refresh()
 
     @property
     def has_shutdown_arrived(self) -> bool:
         """Whether the client has said ``shutdown``."""
         return isinstance(self.protocol, NemoDiffProtocol) and self.protocol.has_shutdown_arrived
+
+    @property
+    def offers(self) -> Offers:
+        """What is offered in each document."""
+        return self.completer.offers
 
     def tell(self, kind: types.MessageType, message: str) -> None:
         """Write a line to the editor's log of this server (window/logMessage)."""
@@ -65,22 +108,136 @@ class NemoDiffServer(LanguageServer):
         """Log the kind of an error outside any request: no popup, and no message (user's text)."""
         logger.error("A message could not be handled (%s).", type(error).__name__)
 
-    def open_document(self, uri: str) -> TextDocument | None:
+    def open_document(self, uri: str) -> Document | None:
         """The document if the client has opened it (pygls would read any other from the disk)."""
-        documents: dict[str, TextDocument] = self.workspace.text_documents
-        return documents.get(unquote(uri))
+        document = self._open_documents().get(unquote(uri))
+        return document if isinstance(document, Document) else None
 
     def is_current(self, snapshot: Snapshot) -> bool:
         """Whether the document is still the one that the snapshot was taken from."""
         document = self.open_document(snapshot.uri)
         return document is not None and document.version == snapshot.version
 
-    def apply_settings(self, values: object) -> None:
-        """Use the settings in `values`; tell the user of each one that cannot be used."""
-        self.settings, problems = parse_settings(values)
+    def snapshot(
+        self,
+        document: Document,
+        position: types.Position,
+        selected: types.SelectedCompletionInfo | None,
+    ) -> Snapshot:
+        """The document at `position`, between the other cells if it is one of a notebook."""
+        settings = self.settings
+        own = take_snapshot(
+            document,
+            position,
+            selected,
+            max_prefix_chars=settings.max_prefix_chars,
+            max_suffix_chars=settings.max_suffix_chars,
+        )
+        return with_cells(
+            own,
+            self.workspace,
+            lambda cell: self.admission.judge(cell).is_allowed,
+            max_prefix_chars=settings.max_prefix_chars,
+            max_suffix_chars=settings.max_suffix_chars,
+        )
+
+    async def context_for(self, snapshot: Snapshot) -> tuple[Sequence[Snippet], str | None]:
+        """Pieces of other files for a request, best first, and the document's own shown path."""
+        if not self.settings.context:
+            return (), None
+        cursor = Cursor(snapshot.uri, snapshot.language_id, snapshot.prefix[-_NEAR_CHARS:])
+        pieces = await self.collector.snippets(cursor, max_chars=self.settings.max_context_chars)
+        return pieces, configuration.shown_path(snapshot.uri, self._folders)
+
+    def follow_offer(self, snapshot: Snapshot, text: str, offer_id: str) -> None:
+        """`text` is on the screen now: watch what becomes of it."""
+        if snapshot.typed:
+            # The menu's choice is not in the document yet; only the editor knows what comes of it.
+            self.recorder.shown(offer_id, len(text), snapshot.language_id)
+            return
+        line, column = snapshot.replaced.start.line, len(snapshot.line_before)
+        self.acceptance.shown(offer_id, snapshot.uri, line, column, text, snapshot.language_id)
+
+    def focused(self, uri: str) -> None:
+        """The user has turned to the document."""
+        document = self.open_document(uri)
+        if document is not None:
+            self.collector.opened(document.uri, document.language_id)
+
+    def initialize(self, params: types.InitializeParams) -> None:
+        """Take what the client says of itself; problems are told after `initialized`."""
+        self.profile = profile_for(params)
+        self._wants_status = wants_our_status(params)
+        self._folders = configuration.folders_of(self.workspace)
+        self.sources.initialize(params.initialization_options, self._folders)
+        self._read_settings()
+
+    def announce_status(self) -> None:
+        """From now on the client is told how things stand, if it wants to be."""
+        self.status.announce(
+            knows_copilots=self.profile.knows_status, knows_ours=self._wants_status
+        )
+
+    def set_configuration(self, values: object) -> None:
+        """Take the client's configuration, ours or that of all servers."""
+        section = section_of(values)
+        # Clients also send this for other servers' sections, and without any when they want us to
+        # ask.
+        if section is not None:
+            self.sources.set_configuration({SECTION: section})
+            self.apply_settings()
+
+    def set_folders(self) -> None:
+        """Other folders have been opened, or some closed."""
+        self._folders = configuration.folders_of(self.workspace)
+        self.sources.set_folders(self._folders)
+        self.apply_settings()
+
+    def apply_settings(self) -> None:
+        """Read the settings anew and tell the user of each one that cannot be used."""
+        self._read_settings()
+        problems, self._problems = self._problems, []
         for problem in problems:
             logger.warning("%s", problem)
             self.show(types.MessageType.Warning, problem)
+
+        configuration.use_engine(self, self._engine)
+
+    def keep(self, task: asyncio.Future[Any]) -> None:
+        """Hold on to a task that nobody awaits, for the event loop does not."""
+        self._kept.add(task)
+        task.add_done_callback(self._kept.discard)
+
+    def _read_settings(self) -> None:
+        self.settings, problems = self.sources.resolve()
+        self._problems += problems
+        self._refresh()
+        self.completer.on_settings(self.settings)
+
+    def _refresh(self) -> None:
+        """Make anew what depends on the settings and the folders."""
+        settings, folders = self.settings, self._folders
+        self.recorder.is_enabled = settings.statistics
+        self.policy = FilePolicy(folders, is_trusted=self.sources.is_trusted, settings=settings)
+        self.admission = Admission(self.policy, self.open_document)
+        self.collector = ContextCollector(
+            folders,
+            is_allowed=self.admission.is_allowed,
+            lines_of=self._lines_of,
+            sources=cast("tuple[ContextSource, ...]", settings.context_sources),
+        )
+        for document in self._open_documents().values():
+            self.collector.opened(document.uri, document.language_id)
+
+    def _open_documents(self) -> dict[str, TextDocument]:
+        """All of them by their plain uri; none before the client has introduced itself."""
+        workspace = self.protocol._workspace
+        documents: dict[str, TextDocument] = workspace.text_documents if workspace else {}
+        return documents
+
+    def _lines_of(self, uri: str) -> Sequence[str] | None:
+        document = self.open_document(uri)
+        return None if document is None else document.lines
 
 
 def create_server(engine: EngineOptions) -> NemoDiffServer:
@@ -88,92 +245,37 @@ def create_server(engine: EngineOptions) -> NemoDiffServer:
     server = NemoDiffServer(engine)
     server.feature(types.INITIALIZE)(_initialize)
     server.feature(types.INITIALIZED)(_initialized)
-    server.feature(types.WORKSPACE_DID_CHANGE_CONFIGURATION)(_did_change_configuration)
-    server.feature(types.TEXT_DOCUMENT_DID_OPEN)(_did_open)
-    server.feature(types.TEXT_DOCUMENT_DID_CHANGE)(_did_change)
-    server.feature(types.TEXT_DOCUMENT_DID_CLOSE)(_did_close)
     server.feature(types.SHUTDOWN)(_shutdown)
-    # Without the options object pygls does not announce the capability.
-    options = types.InlineCompletionOptions()
-    server.feature(types.TEXT_DOCUMENT_INLINE_COMPLETION, options)(_inline_completion)
+    configuration.register(server)
+    text_sync.register(server)
+    inline.register(server)
+    server.commands = commands.register(server)
+    copilot.register(server)
     return server
 
 
 def _initialize(ls: NemoDiffServer, params: types.InitializeParams) -> None:
-    values = params.initialization_options
-    section = section_of(values)
-    ls.initial_values = values if section is None else section
+    ls.initialize(params)
+    if not ls.profile.supports_inline:
+        inline.register_menu(ls)
+    if ls.commands is not None and params.client_info is not None:
+        info = params.client_info
+        ls.commands.client_name = f"{info.name} {info.version or ''}".strip()
 
 
 def _initialized(ls: NemoDiffServer, params: types.InitializedParams) -> None:
     # Not in the request before, because a client may show no message until it has its answer.
-    ls.apply_settings(ls.initial_values)
-    ls.link.start()
-
-
-def _did_change_configuration(
-    ls: NemoDiffServer, params: types.DidChangeConfigurationParams
-) -> None:
-    section = section_of(params.settings)
-    if isinstance(section, dict) and isinstance(ls.initial_values, dict):
-        section = {**ls.initial_values, **section}
-    # Clients also send this for other servers' sections, and without any when they want us to ask.
-    if section is not None:
-        ls.apply_settings({SECTION: section})
-
-
-def _did_open(ls: NemoDiffServer, params: types.DidOpenTextDocumentParams) -> None:
-    ls.sessions.supersede(params.text_document.uri)
-
-
-def _did_change(ls: NemoDiffServer, params: types.DidChangeTextDocumentParams) -> None:
-    # The answer would be stale: free the engine at once.
-    ls.sessions.supersede(params.text_document.uri)
-
-
-def _did_close(ls: NemoDiffServer, params: types.DidCloseTextDocumentParams) -> None:
-    ls.sessions.supersede(params.text_document.uri)
+    ls.apply_settings()
+    ls.announce_status()
+    configuration.pull(ls)
 
 
 async def _shutdown(ls: NemoDiffServer, params: None) -> None:
+    ls.completer.close()
     ls.sessions.supersede_all()
+    ls.status.close()
     await ls.link.close()
 
 
-async def _inline_completion(
-    ls: NemoDiffServer, params: types.InlineCompletionParams
-) -> types.InlineCompletionList | None:
-    try:
-        return await _complete(ls, params)
-    except SupersededError:
-        return None
-    except Exception as error:
-        # The last resort: an error reply would be shown to the user on every keystroke.
-        logger.error("A completion failed (%s).", type(error).__name__)
-        logger.debug("The failed completion:", exc_info=True)
-        return _NOTHING
-
-
-async def _complete(
-    ls: NemoDiffServer, params: types.InlineCompletionParams
-) -> types.InlineCompletionList | None:
-    document = ls.open_document(params.text_document.uri)
-    settings = ls.settings
-    if document is None or not settings.enabled:
-        return _NOTHING
-    snapshot = take_snapshot(
-        document,
-        params.position,
-        params.context.selected_completion_info,
-        max_prefix_chars=settings.max_prefix_chars,
-        max_suffix_chars=settings.max_suffix_chars,
-    )
-    request = build_request(snapshot, settings, params.context.trigger_kind)
-    completion = await ls.sessions.run_newest(snapshot.uri, ls.link.complete(request))
-    if not ls.is_current(snapshot):
-        return None
-    if completion is None:
-        return _NOTHING
-    facts = completion.facts
-    logger.info("%s, %d tokens, %d forwards.", facts.mode, facts.tokens, facts.forwards)
-    return build_items(snapshot, completion, request.n)
+def _later(delay_s: float, action: Callable[[], None]) -> asyncio.TimerHandle:
+    return asyncio.get_running_loop().call_later(delay_s, action)

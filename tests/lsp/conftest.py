@@ -14,12 +14,30 @@ from fake_engine import FakeEngine
 from lsprotocol import types
 from pytest_lsp import ClientServerConfig, LanguageClient, make_test_lsp_client
 
+PATIENT_MS = 60_000
+
 
 @pytest.fixture
 def socket_path() -> Iterator[Path]:
     # Not tmp_path, whose names grow beyond what a socket address holds.
     with tempfile.TemporaryDirectory(prefix="nemodiff-") as folder:
         yield Path(folder) / "engine.sock"
+
+
+@pytest.fixture(autouse=True)
+def own_user_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers under test neither read the developer's settings nor count into their statistics.
+
+    Their own settings give them time: on a busy machine the usual deadline is over before a server
+    has found its engine. And nothing is asked ahead, so that each request at the engine is the
+    test's own. A test that is about either says so.
+    """
+    monkeypatch.setenv("NEMODIFF_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    settings = tmp_path / "config" / "nemodiff" / "settings.toml"
+    settings.parent.mkdir(parents=True)
+    deadlines = f"deadlineMs = {PATIENT_MS}\ninvokedDeadlineMs = {PATIENT_MS}\n"
+    settings.write_text(f"{deadlines}prefetch = false\n")
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import pytest
 from documents import StartClient, ask, change_text, inline_params, open_text, texts_of, zero_width
@@ -23,7 +24,7 @@ async def test_capabilities_are_announced(start_client: StartClient, engine: Fak
     assert capabilities.inline_completion_provider == types.InlineCompletionOptions()
     sync = capabilities.text_document_sync
     assert isinstance(sync, types.TextDocumentSyncOptions)
-    assert sync.change is types.TextDocumentSyncKind.Full
+    assert sync.change is types.TextDocumentSyncKind.Incremental
     assert sync.open_close is True
 
 
@@ -98,10 +99,10 @@ async def test_line_ends_are_the_documents_own(
     prompt: str,
     suffix: str,
 ) -> None:
-    engine.default = Answer(texts=("one\ntwo",))
+    engine.default = Answer(texts=("one(\n)",))
     open_text(client, text)
-    answer = await ask(client, inline_params(line, character))
-    assert texts_of(answer) == [f"one{newline}two"]
+    (inserted,) = texts_of(await ask(client, inline_params(line, character, is_invoked=True)))
+    assert re.findall(r"\r\n|\r|\n", inserted) == [newline]
     assert (engine.requests[0].prompt, engine.requests[0].suffix) == (prompt, suffix)
 
 
@@ -216,14 +217,14 @@ async def test_a_newer_request_supersedes_the_older_one(
 async def test_documents_do_not_disturb_each_other(
     client: LanguageClient, engine: FakeEngine
 ) -> None:
-    uris = [f"file:///project/file_{number}.py" for number in range(12)]
-    engine.default = Answer(is_held=True)
+    uris = [f"file:///project/file_{number}.py" for number in range(8)]
+    engine.default = Answer(texts=("a + b",), is_held=True)
     for uri in uris:
         open_text(client, SOURCE, uri=uri)
     asked = [asyncio.ensure_future(ask(client, inline_params(1, 11, uri=uri))) for uri in uris]
     await engine.until(lambda: len(engine.requests) == len(uris))
     engine.release()
-    assert [texts_of(answer) for answer in await asyncio.gather(*asked)] == [["pass"]] * len(uris)
+    assert [texts_of(answer) for answer in await asyncio.gather(*asked)] == [["a + b"]] * len(uris)
     assert engine.disconnected == []
     assert len({request.document for request in engine.requests}) == len(uris)
 

@@ -95,7 +95,7 @@ def test_source_text_stays_out_of_the_log(engine: FakeEngine, socket_path: Path)
     with RawServer(*arguments_for(socket_path, "--log-level", "INFO")) as server:
         server.initialize()
         server.open_text(f"{CANARY} = ")
-        answer = server.request(INLINE, inline_request(0, 4), 1)
+        answer = server.request(INLINE, inline_request(0, len(CANARY) + 3), 1)
         assert answer["result"]["items"][0]["insertText"] == CANARY
         server.request(INLINE, inline_request(0, 4), 2)
         broken = inline_request(0, 4)
@@ -179,7 +179,8 @@ async def test_settings_change_while_running(start_client: StartClient, engine: 
     await ask(client, inline_params(0, 4))
     configure({"python": {"x": 1}})
     configure(None)
-    await ask(client, inline_params(0, 4))
+    # At another place, because this one has its answer.
+    await ask(client, inline_params(0, 3))
     configure({"nemodiff": {"enabled": False}})
     answer = await ask(client, inline_params(0, 4))
     assert answer is not None and len(answer.items) == 0

@@ -1,0 +1,143 @@
+"""Answers textDocument/inlineCompletion, and textDocument/completion for clients without it.
+
+`register` adds the handlers to the server. Answers: null when superseded, stale or lost with the
+engine, an empty list when there is nothing to show, -32800 (by pygls) when the client cancels;
+never an error for a failing engine, because editors show those on each keystroke.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from lsprotocol import types
+
+from nemodiff_lsp.calls import Asked
+from nemodiff_lsp.clients.profile import ClientProfile
+from nemodiff_lsp.completion import Answer
+from nemodiff_lsp.items import inline_items, menu_items
+from nemodiff_lsp.protocol import InlineParams
+from nemodiff_lsp.session import SupersededError
+from nemodiff_lsp.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from nemodiff_lsp.server import NemoDiffServer
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Render = Callable[[Snapshot, Sequence[str], ClientProfile, str], T]
+
+_SHOWN = "Something was offered for the last request."
+_FAILED = "The completion failed; the server's log says more."
+
+# Where a menu is asked for beside words: behind what begins an expression.
+_TRIGGERS = [".", "(", "[", "{", "=", ",", ":", " "]
+
+
+def register(server: NemoDiffServer) -> None:
+    """Add the handler that every client gets."""
+    # Without the options object pygls does not announce the capability.
+    options = types.InlineCompletionOptions()
+    server.feature(types.TEXT_DOCUMENT_INLINE_COMPLETION, options)(_inline_completion)
+
+
+def register_menu(server: NemoDiffServer) -> None:
+    """Add the handler for clients that ask for no inline completions; before `initialize` ends."""
+    options = types.CompletionOptions(trigger_characters=_TRIGGERS)
+    server.feature(types.TEXT_DOCUMENT_COMPLETION, options)(_menu_completion)
+
+
+async def _inline_completion(
+    ls: NemoDiffServer, params: types.InlineCompletionParams
+) -> types.InlineCompletionList | None:
+    is_invoked = params.context.trigger_kind is types.InlineCompletionTriggerKind.Invoked
+    asked = Asked(is_invoked=is_invoked)
+    versions: tuple[int | None, ...] = ()
+    if isinstance(params, InlineParams):
+        versions = (params.document_version, params.arrived_version)
+        asked = Asked(
+            is_invoked=is_invoked, tab_size=params.tab_size, insert_spaces=params.insert_spaces
+        )
+    nothing = types.InlineCompletionList(items=[])
+    selected = params.context.selected_completion_info
+    return await _reply(ls, params, asked, inline_items, nothing, selected, versions)
+
+
+async def _menu_completion(
+    ls: NemoDiffServer, params: types.CompletionParams
+) -> types.CompletionList | None:
+    # A word that is typed is reported as invoked, too, so no menu counts as asked for by key.
+    nothing = types.CompletionList(is_incomplete=True, items=[])
+    return await _reply(ls, params, Asked(), menu_items, nothing)
+
+
+async def _reply(
+    ls: NemoDiffServer,
+    params: types.InlineCompletionParams | types.CompletionParams,
+    asked: Asked,
+    render: Render[T],
+    nothing: T,
+    selected: types.SelectedCompletionInfo | None = None,
+    versions: Sequence[int | None] = (),
+) -> T | None:
+    """The reply to one request: `render`ed texts, `nothing`, or None when it would be stale."""
+    uri = params.text_document.uri
+    try:
+        document = ls.open_document(uri)
+        if document is None:
+            return nothing
+        uri = document.uri
+        ls.recorder.asked(
+            trigger="invoked" if asked.is_invoked else "automatic",
+            language_id=document.language_id,
+        )
+        off = ls.admission.off_because(document, ls.settings, ls.switches)
+        if off is not None:
+            _stay_silent(ls, uri, *off)
+            return nothing
+        if any(version not in (None, document.version) for version in versions):
+            return None
+        # From here to the first await nothing can change under our hands.
+        snapshot = ls.snapshot(document, params.position, selected)
+        ls.completer.on_request(snapshot)
+        ls.status.rest()
+        answer = await ls.sessions.run_newest(snapshot.key, ls.completer.complete(snapshot, asked))
+        if not ls.is_current(snapshot):
+            return None
+        _note(ls, snapshot, answer)
+        if answer.is_lost:
+            return None
+        return render(snapshot, answer.texts, ls.profile, answer.offer_id)
+    except SupersededError:
+        return None
+    except Exception as error:
+        # The last resort: an error reply would be shown to the user on every keystroke.
+        logger.error("A completion failed (%s).", type(error).__name__)
+        logger.debug("The failed completion:", exc_info=True)
+        ls.why.note(uri, _FAILED)
+        return nothing
+
+
+def _stay_silent(ls: NemoDiffServer, uri: str, reason: str, is_private: bool) -> None:
+    ls.why.note(uri, reason)
+    if is_private:
+        ls.status.set_state("excluded", reason)
+    ls.recorder.answered(source="none", stages_ms={}, forwards=0, why=reason)
+
+
+def _note(ls: NemoDiffServer, snapshot: Snapshot, answer: Answer) -> None:
+    """Tell the statistics, the status and `nemodiff.why`, and begin what comes next."""
+    why = answer.why if not answer.texts else ""
+    ls.recorder.answered(
+        source=answer.source if answer.texts else "none",
+        stages_ms=answer.stages_ms,
+        forwards=answer.forwards,
+        why=why or None,
+    )
+    ls.why.note(snapshot.uri, why or _SHOWN)
+    ls.status.nothing(why)
+    if answer.texts:
+        ls.follow_offer(snapshot, answer.texts[0], answer.offer_id)
+        ls.completer.ahead.prefetch(snapshot, answer.texts[0])

@@ -1,0 +1,1 @@
+"""Statistics of completions: counts only, on this machine only, off by setting."""
