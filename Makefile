@@ -1,5 +1,6 @@
 # make demo   set everything up in .venv, pull the default model, complete a hole in a real file
 # make test   set everything up in .venv, lint, type-check, run every test
+# make rigs   put a real Neovim into .venv, which its tests then use
 
 PYTHON ?= python3
 VENV := .venv
@@ -10,7 +11,7 @@ TORCH := 2.13.0
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup demo test lint format clean
+.PHONY: setup demo test rigs lint format clean
 
 demo: setup
 	$(BIN)/nemodiff models pull
@@ -19,6 +20,9 @@ demo: setup
 test: $(VENV)/dev lint
 	$(BIN)/nemodiff models pull || echo "The default model is not available: its tests will be skipped."
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal
+
+rigs: $(VENV)/dev
+	$(BIN)/python tests/rigs/get_neovim.py
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .
