@@ -79,11 +79,12 @@ def chosen_engine(settings: Settings, named: EngineOptions) -> EngineOptions:
 
     Raises AddressError for an address in the settings that is none.
     """
-    is_named = named.address != resolve(EngineChoice()).address
-    if not is_named and (settings.engine_url or settings.engine_socket):
+    if named.is_usual and (settings.engine_url or settings.engine_socket):
+        token_file = settings.engine_token_file
         choice = EngineChoice(
             socket=settings.engine_socket,
             url=settings.engine_url,
+            token_file=Path(token_file).expanduser() if token_file else None,
             model=settings.model,
             may_start=named.may_start,
         )

@@ -15,11 +15,15 @@ from engine.messages.address import TOKEN_VARIABLE, AddressError, EngineAddress,
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """Where the engine listens, the arguments for one that we start, and whether we may."""
+    """Where the engine listens, the arguments for one that we start, and whether we may.
+
+    is_usual: the user's own engine, because nothing else was named.
+    """
 
     address: EngineAddress
     arguments: tuple[str, ...] = ()
     may_start: bool = True
+    is_usual: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +62,7 @@ def resolve(choice: EngineChoice, environment: Mapping[str, str] = os.environ) -
     address = EngineAddress.parse(socket) if socket else EngineAddress.default()
     # What stands at a URL is nothing that we could start.
     may_start = choice.may_start and address.path is not None
-    return EngineOptions(address, tuple(arguments), may_start)
+    return EngineOptions(address, tuple(arguments), may_start, is_usual=not socket)
 
 
 def _elsewhere(choice: EngineChoice, url: str, environment: Mapping[str, str]) -> EngineAddress:

@@ -55,7 +55,7 @@ def with_cells(
     prefix = "".join(_with_gap(text) for text in before) + snapshot.prefix
     suffix = snapshot.suffix
     if after:
-        suffix = _with_gap(suffix) + _BETWEEN.join(text.rstrip("\n") for text in after) + "\n"
+        suffix = suffix.rstrip("\n") + _BETWEEN + _BETWEEN.join(text.rstrip("\n") for text in after) + "\n"
     return replace(
         snapshot,
         prefix=_tail(prefix, max(max_prefix_chars, len(snapshot.prefix))),

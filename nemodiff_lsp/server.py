@@ -274,6 +274,7 @@ async def _shutdown(ls: NemoDiffServer, params: None) -> None:
     ls.completer.close()
     ls.sessions.supersede_all()
     ls.status.close()
+    ls.recorder.flush()
     await ls.link.close()
 
 
