@@ -55,7 +55,8 @@ def with_cells(
     prefix = "".join(_with_gap(text) for text in before) + snapshot.prefix
     suffix = snapshot.suffix
     if after:
-        suffix = suffix.rstrip("\n") + _BETWEEN + _BETWEEN.join(text.rstrip("\n") for text in after) + "\n"
+        cells = [suffix, *after]
+        suffix = _BETWEEN.join(text.rstrip("\n") for text in cells) + "\n"
     return replace(
         snapshot,
         prefix=_tail(prefix, max(max_prefix_chars, len(snapshot.prefix))),

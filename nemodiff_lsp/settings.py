@@ -112,9 +112,11 @@ class Settings:
     reuse: bool = setting(
         True, "answer from the offer while it is typed out, and from recent answers", boolean()
     )
-    context: bool = setting(True, "use pieces of other files of the project", boolean())
+    context: bool = setting(
+        False, "use pieces of other files of the project: a longer prompt", boolean()
+    )
     context_sources: tuple[str, ...] = setting(
-        CONTEXT_SOURCES, "where these pieces may come from", texts(CONTEXT_SOURCES)
+        ("imports",), "where these pieces may come from", texts(CONTEXT_SOURCES)
     )
     max_context_chars: int = setting(
         6_000, "how much of other files is sent to the engine", whole(0, _MAX_CHARS)

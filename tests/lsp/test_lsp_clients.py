@@ -1,4 +1,4 @@
-"""What single clients need: a menu in place of ghost text, notebooks, Copilot's fields, commands."""
+"""What single clients need: a menu in place of ghost text, notebooks, Copilot's fields."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def test_an_item_has_a_command_where_the_client_runs_it(
 
 
 async def test_the_buffers_own_indentation_is_used() -> None:
-    session = await started("copilot.el", "if a:\n    b()\n    c()")
+    session = await started("copilot.el", "if a:\n        b()\n        c()")
     session.open("def f(a, b, c):\n\t", language_id="python")
     params = {
         "textDocument": {"uri": URI, "version": 1},

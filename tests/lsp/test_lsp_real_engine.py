@@ -71,7 +71,8 @@ def _pid(socket: Path) -> int:
 async def test_a_killed_engine_comes_back_with_the_next_requests(
     real_engine: None, start_client: StartClient, socket_path: Path
 ) -> None:
-    options = {"deadlineMs": 300_000}
+    # Without reuse, or the same question would be answered without any engine.
+    options = {"deadlineMs": 300_000, "reuse": False}
     client = await start_client(options=options, arguments=("--model", str(TINY_CHECKPOINT)))
     open_text(client, "x = ")
     assert await ask(client, inline_params(0, 4)) is not None

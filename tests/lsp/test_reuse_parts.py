@@ -1,4 +1,4 @@
-"""The parts of reuse against slow oracles: what was typed, what is left, what is kept, and waits."""
+"""The parts of reuse against slow oracles: what was typed, what is left, what is kept."""
 
 from __future__ import annotations
 
