@@ -1,0 +1,62 @@
+"""The protocol's pipe, read by the event loop itself. Used by `server.py` when it starts.
+
+pygls reads each header line in a thread, which costs a message several changes of threads; that is
+most of what an answer without any work takes. What is no pipe (a file, a console) is still read so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from typing import BinaryIO
+
+from pygls.io_ import StdinAsyncReader
+
+_MAX_LINE_BYTES = 1 << 16
+
+
+class PipeReader:
+    """Like pygls' reader, over a stream of the event loop."""
+
+    def __init__(self, stream: asyncio.StreamReader) -> None:
+        self._stream = stream
+
+    async def readline(self) -> bytes:
+        """A line with its end; empty at the end of the stream."""
+        # With more messages buffered this would not wait at all, and the handler of the last one
+        # would not begin before the next one has changed the document.
+        await asyncio.sleep(0)
+        try:
+            return await self._stream.readline()
+        except ValueError:
+            # No header is as long as that; the stream has dropped it.
+            return b"\n"
+
+    async def readexactly(self, num_bytes: int) -> bytes:
+        """So many bytes, or as many as are left at the end of the stream."""
+        try:
+            return await self._stream.readexactly(num_bytes)
+        except asyncio.IncompleteReadError as error:
+            return error.partial
+
+
+async def open_reader(
+    stdin: BinaryIO, threads: ThreadPoolExecutor
+) -> PipeReader | StdinAsyncReader:
+    """A reader of `stdin` that suits what it is."""
+    if os.name != "nt" and _is_pipe(stdin):
+        stream = asyncio.StreamReader(limit=_MAX_LINE_BYTES)
+        protocol = asyncio.StreamReaderProtocol(stream)
+        await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, stdin)
+        return PipeReader(stream)
+    return StdinAsyncReader(stdin, threads)
+
+
+def _is_pipe(stdin: BinaryIO) -> bool:
+    try:
+        mode = os.fstat(stdin.fileno()).st_mode
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
