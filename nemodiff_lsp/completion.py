@@ -43,6 +43,7 @@ Source = Literal["engine", "offer", "cache", "speculation", "none"]
 _MIN_DEADLINE_MS = 50.0
 """What a request has left at least, however long it was held back."""
 
+_OVERTAKEN = "The settings have changed while the completion was under way."
 _NOTHING = "The model had nothing to add here."
 
 
@@ -51,8 +52,8 @@ class Answer:
     """texts: what to show at the cursor, best first. why: if there are none, a sentence.
 
     offer_id: names what is shown; num_typed: how many characters of it have been typed already.
-    forwards: what the texts have cost, now (source ``engine``) or before. is_lost: the engine went
-    away meanwhile. stages_ms: how long each stage took.
+    forwards: what the texts have cost, now (source ``engine``) or before. is_lost: the engine, or
+    what it was to do, went away meanwhile. stages_ms: how long each stage took.
     """
 
     texts: tuple[str, ...] = ()
@@ -95,10 +96,14 @@ class Completer:
         answer = self._from_offer(call) if is_reusing else None
         if answer is None:
             call = await self._caller.with_context(call)
+            num_puts = self.cache.num_puts
             answer = self._from_cache(call, "cache") if is_reusing else None
         if answer is None:
             await self._pace(call)
             answer = await self._from_flight(call) if is_reusing else None
+        if answer is None and is_reusing and self.cache.num_puts != num_puts:
+            # What was in flight may have landed during a wait.
+            answer = self._from_cache(call, "speculation")
         if answer is None:
             answer = await self._from_engine(call)
         return replace(answer, stages_ms=call.watch.stages_ms)
@@ -168,11 +173,10 @@ class Completer:
     async def _from_flight(self, call: Call) -> Answer | None:
         """What was begun before brings, if it fits and lands soon."""
         flight = self.flights.of(call.now.key)
-        if flight is None:
-            # It may have landed during the wait.
-            return self._from_cache(call, "speculation")
-        typed = typed_since(flight.place, call.now)
-        if typed is None or (call.asked.is_invoked and not flight.is_invoked):
+        typed = None if flight is None else typed_since(flight.place, call.now)
+        if flight is None or typed is None:
+            return None
+        if call.asked.is_invoked and not flight.is_invoked:
             return None
         completion = await self._patiently(flight, call)
         if completion is None or not is_whole(completion):
@@ -212,12 +216,14 @@ class Completer:
         completion = flight.result()
         if completion is None:
             state = self._host.link.state
-            return Answer(why=state.message, is_lost=state.kind == "lost")
+            is_ended = flight.task.cancelled()
+            why = _OVERTAKEN if is_ended else state.message
+            return Answer(why=why, is_lost=is_ended or state.kind == "lost")
         facts, found = completion.facts, alternatives_of(completion)
         logger.info("%s, %d tokens, %d forwards.", facts.mode, facts.tokens, facts.forwards)
         answer = self._show(call, found, "engine", silence_of(completion), facts.forwards)
-        if not is_whole(completion):
-            self.ahead.refine(call, found[0].text if found else "")
+        if found and found[0].is_draft:
+            self.ahead.refine(call, found[0].text)
         return answer
 
     def _show(

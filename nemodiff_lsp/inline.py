@@ -30,6 +30,7 @@ T = TypeVar("T")
 Render = Callable[[Snapshot, Sequence[str], ClientProfile, str], T]
 
 _SHOWN = "Something was offered for the last request."
+_BUSY = "A completion is under way."
 _FAILED = "The completion failed; the server's log says more."
 
 # Where a menu is asked for beside words: behind what begins an expression.
@@ -102,8 +103,7 @@ async def _reply(
         # From here to the first await nothing can change under our hands.
         snapshot = ls.snapshot(document, params.position, selected)
         ls.completer.on_request(snapshot)
-        ls.status.rest()
-        answer = await ls.sessions.run_newest(snapshot.key, ls.completer.complete(snapshot, asked))
+        answer = await _answered(ls, snapshot, asked)
         if not ls.is_current(snapshot):
             return None
         _note(ls, snapshot, answer)
@@ -118,6 +118,16 @@ async def _reply(
         logger.debug("The failed completion:", exc_info=True)
         ls.why.note(uri, _FAILED)
         return nothing
+
+
+async def _answered(ls: NemoDiffServer, snapshot: Snapshot, asked: Asked) -> Answer:
+    """The pipeline's answer, while the status says that something is being done."""
+    ls.status.rest()
+    ls.status.set_state("busy", _BUSY)
+    try:
+        return await ls.sessions.run_newest(snapshot.key, ls.completer.complete(snapshot, asked))
+    finally:
+        ls.status.rest()
 
 
 def _stay_silent(ls: NemoDiffServer, uri: str, reason: str, is_private: bool) -> None:

@@ -16,6 +16,8 @@ _QUICK_MS = 60.0
 """An idle engine that answers faster than this is asked at once."""
 
 _MAX_WAIT_MS = 200.0
+# Work that was begun ahead may have been left alone for long.
+_MAX_UNFINISHED_MS = 1_000.0
 # Keys that are further apart are no burst of typing.
 _BURST_MS = 300.0
 # In a burst the next key is most likely there after so many usual distances of keys.
@@ -59,6 +61,10 @@ class Pacer:
     def note_latency(self, latency_ms: float) -> None:
         """The engine has answered."""
         self._latency_ms = _mean(self._latency_ms, latency_ms)
+
+    def note_unfinished(self, elapsed_ms: float) -> None:
+        """A request was given up after `elapsed_ms`: the engine takes that long at least."""
+        self._latency_ms = max(self._latency_ms or 0.0, min(elapsed_ms, _MAX_UNFINISHED_MS))
 
     def wait_ms(self, base_ms: float, client_wait_ms: float, *, is_idle: bool) -> float:
         """How long to hold an automatic request back.

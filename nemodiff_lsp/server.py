@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from urllib.parse import unquote
 
 from lsprotocol import types
@@ -40,6 +41,7 @@ from nemodiff_lsp.stats.acceptance import Acceptance
 from nemodiff_lsp.stats.recorder import Recorder
 from nemodiff_lsp.stats.survival import Survival
 from nemodiff_lsp.status import Status, wants_our_status
+from nemodiff_lsp.stdio import serve
 from nemodiff_lsp.switches import Switches
 from nemodiff_lsp.why import WhyLog
 
@@ -96,6 +98,10 @@ class NemoDiffServer(LanguageServer):
         """What is offered in each document."""
         return self.completer.offers
 
+    def start_io(self, stdin: BinaryIO | None = None, stdout: BinaryIO | None = None) -> None:
+        """Serve on these streams until the client says ``exit`` or goes away."""
+        serve(self, stdin or sys.stdin.buffer, stdout or sys.stdout.buffer)
+
     def tell(self, kind: types.MessageType, message: str) -> None:
         """Write a line to the editor's log of this server (window/logMessage)."""
         self.window_log_message(types.LogMessageParams(type=kind, message=message))
@@ -146,7 +152,14 @@ class NemoDiffServer(LanguageServer):
         if not self.settings.context:
             return (), None
         cursor = Cursor(snapshot.uri, snapshot.language_id, snapshot.prefix[-_NEAR_CHARS:])
-        pieces = await self.collector.snippets(cursor, max_chars=self.settings.max_context_chars)
+        max_chars = self.settings.max_context_chars
+        try:
+            pieces = await self.collector.snippets(cursor, max_chars=max_chars)
+        except Exception as error:
+            # A completion without them is better than none.
+            logger.error("Other files could not be looked at (%s).", type(error).__name__)
+            logger.debug("The failed look:", exc_info=True)
+            return (), None
         return pieces, configuration.shown_path(snapshot.uri, self._folders)
 
     def follow_offer(self, snapshot: Snapshot, text: str, offer_id: str) -> None:

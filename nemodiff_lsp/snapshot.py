@@ -33,7 +33,8 @@ class Snapshot:
     line_before: what stands before `replaced` on its line; encoding: the unit of positions.
     num_before / num_after: length of the document's whole text before / after the place of
     insertion (characters, each line end counted as one), by which two snapshots of one document
-    are laid side by side.
+    are laid side by side. key: the document's name for our own tables, one for all spellings of
+    its uri.
     """
 
     uri: str
@@ -48,11 +49,7 @@ class Snapshot:
     encoding: str = "utf-16"
     num_before: int = 0
     num_after: int = 0
-
-    @property
-    def key(self) -> str:
-        """The document's name for our own tables: one for all spellings of its uri."""
-        return unquote(self.uri)
+    key: str = ""
 
     def after(self, text: str) -> Snapshot:
         """The snapshot that follows when `text` (with ``\\n`` line ends) is inserted here."""
@@ -107,6 +104,7 @@ def take_snapshot(
         encoding=document.encoding,
         num_before=offset - extra_before + len(inserted),
         num_after=after - extra_after,
+        key=unquote(document.uri),
     )
 
 
@@ -128,17 +126,17 @@ def as_text(text: str) -> str:
 
 def _text_before(document: Document, place: tuple[int, int], offset: int, max_chars: int) -> str:
     """The prefix: from a line start at most `max_chars` before `place`, chosen in strides."""
-    line, column = place
+    lines, (line, column) = document.lines, place
     cut = offset - max_chars
     if cut > 0:
         stride = max(1, max_chars // _STRIDES_PER_WINDOW)
         cut = -(-cut // stride) * stride
-    pieces = [document.lines[line][:column]]
+    pieces = [lines[line][:column]]
     start = offset - column
     while start > cut and line > 0:
         line -= 1
-        pieces.append(document.lines[line])
-        start -= len(document.lines[line])
+        pieces.append(lines[line])
+        start -= len(pieces[-1])
     text = "".join(reversed(pieces))
     if cut <= 0:
         return text
@@ -149,12 +147,12 @@ def _text_before(document: Document, place: tuple[int, int], offset: int, max_ch
 
 def _text_after(document: Document, place: tuple[int, int], max_chars: int) -> str:
     """The suffix: up to the last line end within `max_chars` of `place`."""
-    line, column = place
-    pieces = [document.lines[line][column:]]
+    lines, (line, column) = document.lines, place
+    pieces = [lines[line][column:]]
     num_chars = len(pieces[0])
-    while num_chars <= max_chars and line + 1 < len(document.lines):
+    while num_chars <= max_chars and line + 1 < len(lines):
         line += 1
-        pieces.append(document.lines[line])
+        pieces.append(lines[line])
         num_chars += len(pieces[-1])
     text = "".join(pieces)
     if num_chars <= max_chars:

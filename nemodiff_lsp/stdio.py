@@ -7,14 +7,38 @@ most of what an answer without any work takes. What is no pipe (a file, a consol
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import stat
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO
 
-from pygls.io_ import StdinAsyncReader
+from pygls.io_ import StdinAsyncReader, StdoutWriter, run_async
+from pygls.lsp.server import LanguageServer
+
+logger = logging.getLogger(__name__)
 
 _MAX_LINE_BYTES = 1 << 16
+
+
+def serve(server: LanguageServer, stdin: BinaryIO, stdout: BinaryIO) -> None:
+    """Serve until the client says ``exit`` or goes away. As pygls' own, but for the reader."""
+    stop = server._stop_event = threading.Event()
+    server.protocol.set_writer(StdoutWriter(stdout))
+
+    async def run() -> None:
+        reader = await open_reader(stdin, server.thread_pool)
+        await run_async(stop, reader, server.protocol, error_handler=server.report_server_error)
+
+    try:
+        asyncio.run(run())
+    except BrokenPipeError:
+        logger.error("The connection to the client is lost.")
+    except (KeyboardInterrupt, SystemExit):
+        pass
+    finally:
+        server.shutdown()  # type: ignore[no-untyped-call]
 
 
 class PipeReader:

@@ -101,16 +101,22 @@ def _changed(ls: NemoDiffServer, uri: str, changes: Changes) -> None:
     if document is None:
         return
     key = unquote(uri)
+    # Not every client counts versions up, and this text has not been judged.
+    ls.admission.forget(key)
     cursor = cursor_after(changes, document.encoding)
     # What is in flight may go on if the user types along it; the one who waited for it is told
     # that the text has changed.
-    now = None if cursor is None else ls.snapshot(document, cursor, None)
+    is_ahead = ls.profile.starts_on_change and _is_on(ls, document)
+    is_worth_a_look = is_ahead or ls.completer.flights.of(key) is not None
+    now = None
+    if cursor is not None and is_worth_a_look:
+        now = ls.snapshot(document, cursor, None)
     ls.completer.on_edit(key, now)
     ls.sessions.supersede(key)
     ls.acceptance.changed(document.uri)
     if cursor is not None:
         ls.collector.touched(document.uri, cursor.line)
-    if now is not None and ls.profile.starts_on_change and _is_on(ls, document):
+    if now is not None and is_ahead:
         ls.completer.ahead.speculate(now)
 
 

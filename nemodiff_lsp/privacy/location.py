@@ -31,7 +31,13 @@ def locate_document(uri: str) -> Location | None:
     scheme = parts.scheme.lower()
     if scheme not in (*_FILE_SCHEMES, _UNSAVED_SCHEME):
         return None
-    path = unquote(parts.path, errors="surrogateescape")
+    if scheme != "file":
+        # What stands behind the last # names a cell, not a file.
+        parts = urlsplit(uri.rpartition("#")[0] or uri)
+    # Not every client encodes these signs, and a folder may be called `c#`.
+    query = f"?{parts.query}" if parts.query else ""
+    fragment = f"#{parts.fragment}" if parts.fragment else ""
+    path = unquote(f"{parts.path}{query}{fragment}", errors="surrogateescape")
     if "\0" in path:
         raise ValueError("a NUL character in a path")
     if parts.netloc and parts.netloc.lower() != "localhost" and scheme != _UNSAVED_SCHEME:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -28,6 +29,8 @@ from nemodiff_lsp.privacy.watched import Watched
 from nemodiff_lsp.settings import Settings
 
 logger = logging.getLogger(__name__)
+
+_UNENCODED = re.compile(r"[?#]")
 
 OWN_IGNORE_FILE = ".nemodiffignore"
 GIT_IGNORE_FILE = ".gitignore"
@@ -90,6 +93,10 @@ class FilePolicy:
         try:
             with self._lock:
                 verdict = self._judge_place(uri)
+                # A sign that should be encoded may belong to the name or end it: both must pass.
+                short = _UNENCODED.split(uri, maxsplit=1)[0]
+                if verdict.is_allowed and short != uri:
+                    verdict = self._judge_place(short)
             if not verdict.is_allowed:
                 return verdict
             if is_secret_language(language_id):

@@ -6,7 +6,7 @@ of work done ahead, and of answers that nobody waited for any more.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from dataclasses import dataclass
 
 from nemodiff_lsp.reuse.offers import Alternative
@@ -14,6 +14,7 @@ from nemodiff_lsp.snapshot import Snapshot
 
 _TAIL_CHARS = 1_500
 _HEAD_CHARS = 500
+_END_CHARS = 8
 # How far the user may have typed along an answer since.
 _MAX_TYPED_CHARS = 128
 _MAX_ENTRIES = 512
@@ -56,7 +57,12 @@ class CompletionCache:
         self._max_entries = max_entries
         self._max_bytes = max_bytes
         self._entries: OrderedDict[Key, Entry] = OrderedDict()
+        # How many entries there are for each last few characters before their place: most places
+        # of a search are out of the question at once.
+        self._ends: Counter[str] = Counter()
         self._num_bytes = 0
+        self.num_puts = 0
+        """How often something was put in; the same number means that a search finds the same."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -71,6 +77,8 @@ class CompletionCache:
         key = _key(place, 0, scope, is_invoked)
         self._drop(key)
         self._entries[key] = entry
+        self._ends[_end(key[2])] += 1
+        self.num_puts += 1
         self._num_bytes += _size(key, entry)
         while len(self._entries) > self._max_entries or self._num_bytes > self._max_bytes:
             self._drop(next(iter(self._entries)))
@@ -81,8 +89,10 @@ class CompletionCache:
         Answers that were asked for by key serve any request, others only those that come by
         themselves.
         """
-        limit = min(_MAX_TYPED_CHARS, len(now.prefix))
-        for num_typed in range(limit + 1):
+        for num_typed in range(min(_MAX_TYPED_CHARS, len(now.prefix)) + 1):
+            stop = len(now.prefix) - num_typed
+            if now.prefix[max(0, stop - _END_CHARS) : stop] not in self._ends:
+                continue
             for was_invoked in (True,) if is_invoked else (False, True):
                 key = _key(now, num_typed, scope, was_invoked)
                 entry = self._entries.get(key)
@@ -95,12 +105,17 @@ class CompletionCache:
     def clear(self) -> None:
         """Forget everything."""
         self._entries.clear()
+        self._ends.clear()
         self._num_bytes = 0
 
     def _drop(self, key: Key) -> None:
         entry = self._entries.pop(key, None)
         if entry is not None:
             self._num_bytes -= _size(key, entry)
+            end = _end(key[2])
+            self._ends[end] -= 1
+            if not self._ends[end]:
+                del self._ends[end]
 
 
 def _left_of(entry: Entry, now: Snapshot, num_typed: int) -> tuple[Alternative, ...] | None:
@@ -115,6 +130,10 @@ def _key(place: Snapshot, num_typed: int, scope: str, is_invoked: bool) -> Key:
     end = len(place.prefix) - num_typed
     tail = place.prefix[max(0, end - _TAIL_CHARS) : end]
     return place.key, scope, tail, place.suffix[:_HEAD_CHARS], is_invoked
+
+
+def _end(tail: str) -> str:
+    return tail[-_END_CHARS:]
 
 
 def _size(key: Key, entry: Entry) -> int:

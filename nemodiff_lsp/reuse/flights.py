@@ -170,6 +170,10 @@ class Flights:
         _stop_grace(flight)
         if self._flights.get(flight.place.key) is flight:
             del self._flights[flight.place.key]
+            is_real = flight.purpose == "asked" and not flight.is_invoked
+            if is_real and flight.started_s is not None:
+                # Else an engine that is slower than the user types would never be known as slow.
+                self._pacer.note_unfinished((self._clock() - flight.started_s) * 1000.0)
             # Once only: a second time would break off the closing of the connection.
             flight.task.cancel()
 

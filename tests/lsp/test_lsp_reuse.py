@@ -317,3 +317,29 @@ async def test_brackets_that_the_editor_closes_do_not_end_the_offer() -> None:
     text = session.texts[uri]
     assert text[:6] + left + text[6:] == "x = f(a, b)"
     assert len(session.link.asked) == 1
+
+
+async def test_other_settings_end_what_was_asked_under_the_old_ones() -> None:
+    session = await started()
+    asked = session.ask(len(PREFIX))
+    running = await session.asked(1)
+    settings = {"nemodiff": {"maxTokens": 7}}
+    session.notify("workspace/didChangeConfiguration", {"settings": settings})
+    assert (await session.reply(asked))["result"] is None
+    await session.settle()
+    assert running.is_cancelled
+    session.link.default = whole(OFFER)
+    assert await session.texts_at(len(PREFIX)) == [OFFER]
+    assert session.link.requests[1].max_tokens == 7
+
+
+async def test_other_files_that_cannot_be_looked_at_cost_no_completion(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    session = await started(OFFER, context=True)
+
+    async def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("the disk is gone")
+
+    monkeypatch.setattr(session.server.collector, "snippets", broken)
+    assert await session.texts_at(len(PREFIX)) == [OFFER]
