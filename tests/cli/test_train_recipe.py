@@ -49,6 +49,7 @@ def test_a_dry_run_prints_commands_that_can_be_parsed(nemodiff: Run, size: str) 
     store.find(DEFAULT_MODEL) is None,
     reason=f"{DEFAULT_MODEL} is not in the cache (run `nemodiff models pull`)",
 )
+@pytest.mark.timeout(3600)
 def test_the_tiny_recipe_ends_in_adapters_and_a_report(nemodiff: Run, tmp_path: Path) -> None:
     cache = os.environ.get("NEMODIFF_CACHE", str(store.cache_folder()))
     arguments = ("train", "recipe", "--out", "run", "--size", "tiny")
