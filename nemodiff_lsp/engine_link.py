@@ -212,12 +212,13 @@ class EngineLink:
         if isinstance(error, NoEngineError) and not isinstance(error, ConnectionLostError):
             return True
         self._problems.report(str(error))
+        self._set(EngineState("lost", "The engine has ended; it is started again."))
         # At once, so that the next request finds it sooner.
         self.start()
         return False
 
     async def _join(self) -> None:
-        was_ready = self._state.kind == "ready"
+        was_ready = self._state.kind in ("ready", "lost")
         try:
             health = await self._search.ready(await self._opened_client(), was_ready=was_ready)
         except PausingError as pause:

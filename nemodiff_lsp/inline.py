@@ -17,7 +17,7 @@ from nemodiff_lsp.calls import Asked
 from nemodiff_lsp.clients.profile import ClientProfile
 from nemodiff_lsp.completion import Answer
 from nemodiff_lsp.items import inline_items, menu_items
-from nemodiff_lsp.protocol import InlineParams
+from nemodiff_lsp.protocol import InlineParams, MenuParams
 from nemodiff_lsp.session import SupersededError
 from nemodiff_lsp.snapshot import Snapshot
 
@@ -71,7 +71,8 @@ async def _menu_completion(
 ) -> types.CompletionList | None:
     # A word that is typed is reported as invoked, too, so no menu counts as asked for by key.
     nothing = types.CompletionList(is_incomplete=True, items=[])
-    return await _reply(ls, params, Asked(), menu_items, nothing)
+    versions = (params.arrived_version,) if isinstance(params, MenuParams) else ()
+    return await _reply(ls, params, Asked(), menu_items, nothing, versions=versions)
 
 
 async def _reply(

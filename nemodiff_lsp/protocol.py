@@ -40,6 +40,13 @@ class InlineParams(types.InlineCompletionParams):
     arrived_version: int | None = None
 
 
+@attrs.define
+class MenuParams(types.CompletionParams):
+    """arrived_version: the document's when the request came in."""
+
+    arrived_version: int | None = None
+
+
 class NemoDiffProtocol(LanguageServerProtocol):
     """pygls' protocol, except that every request gets an answer and nothing piles up."""
 
@@ -84,7 +91,7 @@ class NemoDiffProtocol(LanguageServerProtocol):
 
     def _stamp(self, params: object) -> None:
         # A handler begins a moment later, when the document may be newer already.
-        if isinstance(params, InlineParams) and self._documents is not None:
+        if isinstance(params, (InlineParams, MenuParams)) and self._documents is not None:
             documents = self._documents.text_documents
             document = documents.get(unquote(params.text_document.uri))
             params.arrived_version = None if document is None else document.version
@@ -111,7 +118,16 @@ def make_converter() -> cattrs.Converter:
         types.InlineCompletionParams,
         lambda value, kind: _with_additions(structure(_with_context(value), kind), value),
     )
+    structure_menu = converter.get_structure_hook(types.CompletionParams)
+    converter.register_structure_hook(
+        types.CompletionParams,
+        lambda value, kind: MenuParams(**_fields_of(structure_menu(value, kind))),
+    )
     return converter
+
+
+def _fields_of(params: Any) -> dict[str, Any]:
+    return {field.name: getattr(params, field.name) for field in attrs.fields(type(params))}
 
 
 def _with_context(params: object) -> object:
@@ -124,14 +140,13 @@ def _with_context(params: object) -> object:
 
 def _with_additions(params: types.InlineCompletionParams, value: object) -> InlineParams:
     """`params` and the additional fields of `value` as far as they can be used."""
-    known = {field.name: getattr(params, field.name) for field in attrs.fields(type(params))}
     sent = value if isinstance(value, dict) else {}
     version = _part(sent, "textDocument").get("version")
     formatting = _part(sent, "formattingOptions")
     tab_size, insert_spaces = formatting.get("tabSize"), formatting.get("insertSpaces")
     is_usable = isinstance(tab_size, int) and 1 <= tab_size <= _MAX_TAB_SIZE
     return InlineParams(
-        **known,
+        **_fields_of(params),
         document_version=version if _is_whole(version) else None,
         tab_size=tab_size if is_usable else None,
         insert_spaces=insert_spaces if isinstance(insert_spaces, bool) else None,

@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +24,13 @@ from nemodiff_lsp.privacy.ignore import (
     parse_rules,
 )
 from nemodiff_lsp.privacy.location import locate_document
-from nemodiff_lsp.privacy.repository import Repositories, folders_above, is_within, work_trees
+from nemodiff_lsp.privacy.repository import (
+    GitUnanswered,
+    Repositories,
+    folders_above,
+    is_within,
+    work_trees,
+)
 from nemodiff_lsp.privacy.secrets import is_secret_language, is_secret_name, is_secret_path
 from nemodiff_lsp.privacy.watched import Watched
 from nemodiff_lsp.settings import Settings
@@ -35,6 +42,8 @@ _UNENCODED = re.compile(r"[?#]")
 OWN_IGNORE_FILE = ".nemodiffignore"
 GIT_IGNORE_FILE = ".gitignore"
 _MAX_KEPT_VERDICTS = 1_024
+# How long a git that gave no answer is left alone.
+_RETRY_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +163,8 @@ class FilePolicy:
                 if not verdict.is_allowed:
                     return verdict
         except BrokenIgnoreFile as broken:
+            if isinstance(broken, GitUnanswered):
+                watched.retry_at_s = time.monotonic() + _RETRY_S
             return Verdict(False, str(broken))
         return _ALLOWED
 

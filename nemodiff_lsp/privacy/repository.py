@@ -60,6 +60,10 @@ def is_within(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
+class GitUnanswered(BrokenIgnoreFile):
+    """git did not answer, which a busy machine may have been the reason of."""
+
+
 class Repositories:
     """Finds and reads what applies to a whole work tree, weakest first.
 
@@ -163,7 +167,8 @@ def _pointer(path: str, watched: Watched, *, prefix: str = "") -> str | None:
 def _ask_git(*options: str) -> str | None:
     """core.excludesFile, from the root folder, which is nobody's work tree; None when not set.
 
-    Without git on the machine nobody has set it. Raises BrokenIgnoreFile when git has no answer.
+    Without git on the machine nobody has set it. Raises BrokenIgnoreFile when git has no answer,
+    GitUnanswered when that may be otherwise in a while.
     """
     environment = {
         name: value
@@ -183,7 +188,7 @@ def _ask_git(*options: str) -> str | None:
     except FileNotFoundError:
         return None
     except (OSError, subprocess.SubprocessError) as error:
-        raise BrokenIgnoreFile(_broken("git's configuration", type(error).__name__)) from None
+        raise GitUnanswered(_broken("git's configuration", type(error).__name__)) from None
     if answer.returncode == _NO_SUCH_KEY:
         return None
     if answer.returncode != 0:

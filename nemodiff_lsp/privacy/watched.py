@@ -5,8 +5,10 @@ Filled by `ignore.py` and `repository.py`, asked by `policy.py`: one stat for ea
 
 from __future__ import annotations
 
+import math
 import os
 import stat
+import time
 from dataclasses import dataclass, field
 
 Stamp = tuple[int, ...] | None
@@ -37,10 +39,14 @@ def entry_stamp(path: str) -> Stamp:
 
 @dataclass(slots=True)
 class Watched:
-    """Paths with the stamps they had when they were looked at."""
+    """Paths with the stamps they had when they were looked at.
+
+    retry_at_s: time.monotonic() from when on it must be looked at again in any case.
+    """
 
     files: dict[str, Stamp] = field(default_factory=dict)
     entries: dict[str, Stamp] = field(default_factory=dict)
+    retry_at_s: float = math.inf
 
     def file(self, path: str) -> Stamp:
         """Take note of the content of `path`; its stamp now."""
@@ -54,6 +60,8 @@ class Watched:
 
     def is_unchanged(self) -> bool:
         """Whether all is as it was."""
+        if time.monotonic() >= self.retry_at_s:
+            return False
         return all(file_stamp(path) == stamp for path, stamp in self.files.items()) and all(
             entry_stamp(path) == stamp for path, stamp in self.entries.items()
         )

@@ -36,6 +36,16 @@ async def test_helix_gets_one_item_of_the_menu() -> None:
     assert item["filterText"] == item["label"] == "print(value)"
 
 
+async def test_a_menu_for_a_text_that_has_changed_in_the_same_read_is_null() -> None:
+    session = Session("helix", {}, whole("nt(value)"))
+    await session.initialize({"textDocument": {"completion": {}}})
+    session.open("x = pri\n", language_id="python")
+    params = {"textDocument": {"uri": URI}, "position": {"line": 0, "character": 7}}
+    asked = session.request(MENU, params)
+    session.type(0, "import os\n")
+    assert (await session.reply(asked))["result"] is None
+
+
 async def test_clients_with_inline_completion_get_no_menu() -> None:
     capabilities = {"textDocument": {"completion": {}, "inlineCompletion": {}}}
     session = Session("Neovim", {}, whole("x"))

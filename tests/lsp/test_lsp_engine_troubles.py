@@ -18,7 +18,8 @@ import nemodiff_lsp.backoff
 import nemodiff_lsp.engine_link
 from engine.messages.address import EngineAddress
 from engine.messages.client import EngineUnavailable
-from engine.messages.completion import CompletionRequest
+from engine.messages.completion import Completion, CompletionRequest
+from engine.messages.errors import ConnectionLostError
 from nemodiff_lsp.engine_link import EngineLink, EngineOptions
 
 REQUEST = CompletionRequest(prompt="x = ", deadline_ms=60_000.0)
@@ -238,3 +239,21 @@ async def test_a_problem_that_comes_back_is_told_again(
     for _ in range(4):
         await ask(client, inline_params(0, 4))
     assert len(client.log_messages) == 2
+
+
+async def test_an_engine_that_dies_under_a_request_is_lost_when_the_reply_is_made(
+    make_link: MakeLink, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then the reply is null, not "nothing to add here"."""
+    under_test = make_link()
+    assert await under_test.texts() == ["pass"]
+
+    async def dies(request: CompletionRequest) -> Completion:
+        raise ConnectionLostError("The engine broke the connection off.")
+
+    monkeypatch.setattr(under_test.link._client, "complete", dies)
+    assert await under_test.texts() is None
+    assert under_test.link.state.kind == "lost"
+    monkeypatch.undo()
+    assert await under_test.texts() == ["pass"]
+    assert under_test.link.state.kind == "ready"

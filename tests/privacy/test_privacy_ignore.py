@@ -257,3 +257,30 @@ def test_any_line_is_a_rule_or_one_kind_of_error(lines: list[str]) -> None:
         return
     for rule in rules:
         rule.applies_to("a/b.py", is_folder=False)
+
+
+def test_a_git_that_does_not_answer_hides_files_only_for_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".git" / "HEAD").write_text("ref: refs/heads/main\n")
+    (tmp_path / "a.py").write_text("x = 1\n")
+    calls = 0
+
+    def hangs(*_: object, **__: object) -> object:
+        nonlocal calls
+        calls += 1
+        raise subprocess.TimeoutExpired("git", 5)
+
+    policy = FilePolicy([tmp_path], is_trusted=True, settings=Settings())
+    with monkeypatch.context() as patch:
+        patch.setattr("nemodiff_lsp.privacy.repository.subprocess.run", hangs)
+        for _ in range(3):
+            assert not policy.judge_path(tmp_path / "a.py", "x = 1\n").is_allowed
+        assert calls == 1, "git is left alone for a while"
+    monkeypatch.setattr("nemodiff_lsp.privacy.policy._RETRY_S", 0.0)
+    again = FilePolicy([tmp_path], is_trusted=True, settings=Settings())
+    with monkeypatch.context() as patch:
+        patch.setattr("nemodiff_lsp.privacy.repository.subprocess.run", hangs)
+        assert not again.judge_path(tmp_path / "a.py", "x = 1\n").is_allowed
+    assert again.judge_path(tmp_path / "a.py", "x = 1\n").is_allowed
