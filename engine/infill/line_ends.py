@@ -29,3 +29,9 @@ def plain(text: str) -> str:
 def plain_index(text: str, index: int) -> int:
     """Where character `index` of `text` stands in ``plain(text)``."""
     return index - text.count("\r\n", 0, index)
+
+
+def plain_starts(text: str) -> list[int]:
+    """The inverse of `plain_index`: where each character of ``plain(text)`` begins in `text`, and
+    where `text` ends."""
+    return [at for at in range(len(text)) if text[at - 1 : at + 1] != "\r\n"] + [len(text)]

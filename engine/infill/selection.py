@@ -11,15 +11,17 @@ from typing import NamedTuple
 from engine.errors import EngineError
 from engine.infill.bench import Bench, Laid, Tally
 from engine.infill.judge import Judged
-from engine.infill.line_ends import LineEnds, plain, plain_index
+from engine.infill.line_ends import LineEnds, plain, plain_index, plain_starts
 from engine.messages.completion import CompletionRequest, Facts, FinishReason
 from engine.messages.repair import Confidence, Repair, RepairRequest, Span
 
 
 class Change(NamedTuple):
-    """A span of the text as it is now, and what its tokens were worth before and are now."""
+    """span: of the text as it is now; num_replaced: characters of the first text whose place it
+    takes; confidence: what their tokens were worth, and what its own are."""
 
     span: Span
+    num_replaced: int
     confidence: Confidence
 
 
@@ -97,21 +99,19 @@ class Repairing:
         before = (span[0] + head, span[1] - tail)
         after = (span[0] + head, span[0] + length - tail)
         confidence = Confidence(old.confidence(before), new.confidence(after))
-        self.changes.append(Change(after, confidence))
+        num_replaced = before[1] - before[0]
+        while self.changes and before[0] < self.changes[-1].span[1]:
+            # Tokens are wider than the words that were asked for: one change with the one before.
+            last = self.changes.pop()
+            start, end = min(before[0], last.span[0]), max(before[1], last.span[1])
+            num_replaced = end - start - (last.span[1] - last.span[0]) + last.num_replaced
+            after = (start, end + after[1] - before[1])
+            before = (start, end)
+        self.changes.append(Change(after, num_replaced, confidence))
         self.judged = new
 
     def answer(self, model: str, line_ends: LineEnds, facts: Facts) -> Repair:
-        text = self.judged.text
-        if not self.changes:
-            # Untouched, mixed line ends and all.
-            whole, spans = self.request.text, []
-        else:
-            whole = line_ends.restore(text)
-            wider = len(line_ends.newline) - 1
-            spans = [
-                (a + wider * text.count("\n", 0, a), b + wider * text.count("\n", 0, b))
-                for (a, b), _ in self.changes
-            ]
+        whole, spans = self._restored(line_ends)
         return Repair(
             model=model,
             text=whole,
@@ -122,6 +122,22 @@ class Repairing:
             finish_reason=self.finish_reason,
             facts=facts,
         )
+
+    def _restored(self, line_ends: LineEnds) -> tuple[str, list[Span]]:
+        """The text with its changes, and their spans in it. What did not change keeps its own line
+        ends, of whichever kinds."""
+        raw, now = self.request.text, self.judged.text
+        starts = plain_starts(raw)
+        whole, spans, at, shift = "", [], 0, 0
+        for (start, end), num_replaced, _ in self.changes:
+            first = start - shift
+            whole += raw[starts[at] : starts[first]]
+            written = line_ends.restore(now[start:end])
+            spans.append((len(whole), len(whole) + len(written)))
+            whole += written
+            at = first + num_replaced
+            shift += end - start - num_replaced
+        return whole + raw[starts[at] :], spans
 
 
 def _least_likely(judged: Judged, max_share: float) -> list[Span]:

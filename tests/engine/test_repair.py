@@ -19,6 +19,7 @@ from engine.decoding.loop import Limits, Meter, run_steps
 from engine.engine import Engine
 from engine.errors import EngineError
 from engine.infill.judge import Judged, judge
+from engine.infill.line_ends import plain, plain_index, plain_starts
 from engine.infill.selection import Repairing
 from engine.messages.client import EngineClient, EngineRefused
 from engine.messages.completion import CompletionRequest, FieldError
@@ -176,7 +177,7 @@ def check_answer(request: RepairRequest, found: Repair) -> None:
     assert Repair.from_json(found.to_json()) == found
 
 
-@settings(max_examples=30)
+@settings(max_examples=1500)
 @given(data=st.data())
 def test_never_worse_by_its_own_score(
     tiny_session_engine: Engine, fim: Engine, data: st.DataObject
@@ -199,6 +200,23 @@ def test_never_worse_by_its_own_score(
     engine.prefix_cache.check_integrity()
     if spans == [] or not text:
         assert found.text == text
+
+
+@pytest.mark.parametrize("text", ["\r\n\n1", "\r\r\n1", "1\r\n\n", "1\r\n2\n3\r4\r\n\r\r\n"])
+def test_what_does_not_change_keeps_its_own_line_ends(engine: Engine, text: str) -> None:
+    digits = tuple((at, at + 1) for at, char in enumerate(text) if char.isdigit())
+    for spans in (None, digits, digits[-1:]):
+        check_answer(
+            request := RepairRequest(prefix="", text=text, suffix="", spans=spans, max_tokens=6),
+            engine.repair(request),
+        )
+
+
+def test_the_starts_of_plain_characters_are_the_inverse_of_their_indices() -> None:
+    for text in ("", "\n", "\r\n", "\r\r\n", "a\r\nb\n\r\n\r", "ab"):
+        starts = plain_starts(text)
+        assert len(starts) == len(plain(text)) + 1 and starts[-1] == len(text)
+        assert [plain_index(text, at) for at in starts] == list(range(len(starts)))
 
 
 def test_the_score_told_is_that_of_the_text_told(engine: Engine) -> None:
