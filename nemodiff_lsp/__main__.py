@@ -79,12 +79,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     stdin, stdout = take_stdio()
     # Imported only now that stdout is safe from whatever an import may print.
-    from nemodiff_lsp.lean_types import load_lean_types
+    from nemodiff_lsp.completion.lean_types import load_lean_types
 
     load_lean_types()
     from engine.errors import EngineError
-    from nemodiff_lsp.engine_options import EngineChoice, resolve
-    from nemodiff_lsp.load_progress import LoadProgress
+    from nemodiff_lsp.link.engine_options import EngineChoice, resolve
+    from nemodiff_lsp.link.load_progress import LoadProgress
     from nemodiff_lsp.server import create_server
 
     try:

@@ -10,9 +10,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 from urllib.parse import unquote
 
-from nemodiff_lsp.documents import Document
+from nemodiff_lsp.documents.documents import Document
 from nemodiff_lsp.privacy.policy import FilePolicy, Verdict
-from nemodiff_lsp.settings import Settings
+from nemodiff_lsp.settings.settings import Settings
 from nemodiff_lsp.switches import Switches
 
 _MAX_KEPT = 256

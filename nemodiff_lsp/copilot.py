@@ -16,8 +16,8 @@ from uuid import uuid4
 from lsprotocol import types
 
 from engine import __version__
-from nemodiff_lsp.edits import DocumentText
-from nemodiff_lsp.host import Host
+from nemodiff_lsp.commands.host import Host
+from nemodiff_lsp.documents.edits import DocumentText
 
 USER = "local"
 _SIGNED_IN = {"status": "OK", "user": USER}

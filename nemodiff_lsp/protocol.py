@@ -20,7 +20,7 @@ from pygls.exceptions import (
 from pygls.protocol import LanguageServerProtocol, default_converter
 from pygls.workspace import Workspace
 
-from nemodiff_lsp.documents import Documents
+from nemodiff_lsp.documents.documents import Documents
 
 _MAX_TAB_SIZE = 32
 

@@ -21,29 +21,33 @@ from pygls.workspace import TextDocument
 
 from engine import __version__
 from engine.messages.completion import Snippet
-from nemodiff_lsp import commands, configuration, copilot, inline, text_sync
+from nemodiff_lsp import copilot
 from nemodiff_lsp.admission import Admission
 from nemodiff_lsp.clients.profile import profile_for
-from nemodiff_lsp.completion import Completer
+from nemodiff_lsp.commands import commands
+from nemodiff_lsp.completion import inline
+from nemodiff_lsp.completion.completion import Completer
+from nemodiff_lsp.completion.session import Sessions
+from nemodiff_lsp.completion.why import WhyLog
 from nemodiff_lsp.context.collector import ContextCollector, Cursor
 from nemodiff_lsp.context.collector import Source as ContextSource
-from nemodiff_lsp.documents import Document
-from nemodiff_lsp.engine_link import EngineLink, EngineOptions
-from nemodiff_lsp.notebooks import NOTEBOOKS, with_cells
+from nemodiff_lsp.documents import text_sync
+from nemodiff_lsp.documents.documents import Document
+from nemodiff_lsp.documents.notebooks import NOTEBOOKS, with_cells
+from nemodiff_lsp.documents.snapshot import Snapshot, take_snapshot
+from nemodiff_lsp.link.engine_link import EngineLink, EngineOptions
 from nemodiff_lsp.privacy.policy import FilePolicy
 from nemodiff_lsp.protocol import NemoDiffProtocol, make_converter
 from nemodiff_lsp.reuse.offers import Offers
-from nemodiff_lsp.session import Sessions
-from nemodiff_lsp.settings import SECTION, Settings, section_of
-from nemodiff_lsp.settings_sources import SettingsSources
-from nemodiff_lsp.snapshot import Snapshot, take_snapshot
+from nemodiff_lsp.settings import configuration
+from nemodiff_lsp.settings.settings import SECTION, Settings, section_of
+from nemodiff_lsp.settings.sources import SettingsSources
 from nemodiff_lsp.stats.acceptance import Acceptance
 from nemodiff_lsp.stats.recorder import Recorder
 from nemodiff_lsp.stats.survival import Survival
 from nemodiff_lsp.status import Status, wants_our_status
 from nemodiff_lsp.stdio import serve
 from nemodiff_lsp.switches import Switches
-from nemodiff_lsp.why import WhyLog
 
 if TYPE_CHECKING:
     from pygls.server import ServerErrors

@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 
 from lsprotocol import types
 
-from nemodiff_lsp.engine_state import EngineState
+from nemodiff_lsp.link.engine_state import EngineState
 
 Kind = Literal["loading", "ready", "busy", "paused", "excluded", "error"]
 Notify = Callable[[str, object], None]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from nemodiff_lsp.settings import Settings
+from nemodiff_lsp.settings.settings import Settings
 
 Scope = Literal["global", "language", "document"]
 

@@ -40,7 +40,7 @@ def test_engine_stays_free_of_the_language_server(module: str) -> None:
 
 def test_language_server_takes_only_messages_from_the_engine() -> None:
     code = (
-        "import nemodiff_lsp.server, nemodiff_lsp.engine_link, sys\n"
+        "import nemodiff_lsp.server, nemodiff_lsp.link.engine_link, sys\n"
         "print(*(name for name in sys.modules if name.startswith('engine.')))"
     )
     run = subprocess.run(

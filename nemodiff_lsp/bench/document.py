@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nemodiff_lsp.bench.lsp_client import INLINE, LspClient
-from nemodiff_lsp.positions import locate, num_units
+from nemodiff_lsp.documents.positions import locate, num_units
 
 Position = dict[str, int]
 

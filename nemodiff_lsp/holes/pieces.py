@@ -1,6 +1,6 @@
 """Pieces: the text around the holes as the engine gets it, and the new text as the editor gets it.
 
-Called by `nemodiff_lsp.fill_holes`. Pure functions of their arguments.
+Called by `nemodiff_lsp.commands.fill_holes`. Pure functions of their arguments.
 """
 
 from __future__ import annotations

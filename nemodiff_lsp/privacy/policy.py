@@ -33,7 +33,7 @@ from nemodiff_lsp.privacy.repository import (
 )
 from nemodiff_lsp.privacy.secrets import is_secret_language, is_secret_name, is_secret_path
 from nemodiff_lsp.privacy.watched import Watched
-from nemodiff_lsp.settings import Settings
+from nemodiff_lsp.settings.settings import Settings
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from nemodiff_lsp.settings_values import Scope
+from nemodiff_lsp.settings.values import Scope
 
 
 def stated_trust(options: object) -> bool | None:

@@ -11,12 +11,12 @@ from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Any
 
-from nemodiff_lsp.calls import Asked, Call, Caller, Host, Stopwatch
-from nemodiff_lsp.power import Power
+from nemodiff_lsp.completion.calls import Asked, Call, Caller, Host, Stopwatch
+from nemodiff_lsp.completion.power import Power
+from nemodiff_lsp.documents.snapshot import Snapshot
 from nemodiff_lsp.reuse.cache import CompletionCache
 from nemodiff_lsp.reuse.flights import Flights
 from nemodiff_lsp.reuse.offers import Offers
-from nemodiff_lsp.snapshot import Snapshot
 
 DEADLINE_MS = 10_000.0
 """Even a long cold prompt on a slow machine has an answer by then."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from dataclasses import dataclass
 
+from nemodiff_lsp.documents.snapshot import Snapshot
 from nemodiff_lsp.reuse.offers import Alternative
-from nemodiff_lsp.snapshot import Snapshot
 
 _TAIL_CHARS = 1_500
 _HEAD_CHARS = 500

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from engine.messages.completion import Completion, CompletionRequest
-from nemodiff_lsp.pacing import Pacer
+from nemodiff_lsp.completion.pacing import Pacer
+from nemodiff_lsp.documents.snapshot import Snapshot
 from nemodiff_lsp.reuse.typed import typed_since
-from nemodiff_lsp.snapshot import Snapshot
 
 logger = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from urllib.parse import unquote
 
 from lsprotocol import types
 
+from nemodiff_lsp.documents.snapshot import Snapshot
 from nemodiff_lsp.reuse.typed import carry_over, typed_since
-from nemodiff_lsp.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True)

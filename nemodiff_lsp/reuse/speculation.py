@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from lsprotocol import types
 
-from nemodiff_lsp.positions import num_units, split_lines
+from nemodiff_lsp.documents.positions import num_units, split_lines
 
 # What editors insert as a pair, with the cursor in between.
 _PAIRS = ("()", "[]", "{}", "<>", '""', "''", "``")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from nemodiff_lsp.snapshot import Snapshot
+from nemodiff_lsp.documents.snapshot import Snapshot
 
 MAX_TYPED_CHARS = 4_096
 """Nobody types further along one offer; longer steps are other edits."""

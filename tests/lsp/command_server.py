@@ -17,13 +17,14 @@ from pygls.lsp.server import LanguageServer
 from pygls.workspace import TextDocument
 
 from engine.messages.address import EngineAddress
-from nemodiff_lsp import commands, copilot
-from nemodiff_lsp.engine_link import EngineLink, EngineOptions
+from nemodiff_lsp import copilot
+from nemodiff_lsp.commands import commands
+from nemodiff_lsp.completion.why import WhyLog
+from nemodiff_lsp.link.engine_link import EngineLink, EngineOptions
 from nemodiff_lsp.protocol import NemoDiffProtocol, make_converter
-from nemodiff_lsp.settings import Settings
+from nemodiff_lsp.settings.settings import Settings
 from nemodiff_lsp.status import Status, wants_our_status
 from nemodiff_lsp.switches import Switches
-from nemodiff_lsp.why import WhyLog
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Recorder:
 
 
 class CommandServer(LanguageServer):
-    """Everything that `nemodiff_lsp.host.Host` asks for, and no more."""
+    """Everything that `nemodiff_lsp.commands.host.Host` asks for, and no more."""
 
     def __init__(self, socket: str) -> None:
         super().__init__(

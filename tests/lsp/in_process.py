@@ -17,8 +17,8 @@ from fake_engine import GUARD_S, Answer, completion_of
 
 from engine.messages.address import EngineAddress
 from engine.messages.completion import Completion, CompletionRequest
-from nemodiff_lsp.engine_options import EngineOptions
-from nemodiff_lsp.engine_state import EngineState
+from nemodiff_lsp.link.engine_options import EngineOptions
+from nemodiff_lsp.link.engine_state import EngineState
 from nemodiff_lsp.server import NemoDiffServer, create_server
 
 INLINE = "textDocument/inlineCompletion"

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from engine.messages.address import AddressError
-from nemodiff_lsp.configuration import chosen_engine
-from nemodiff_lsp.engine_options import EngineChoice, resolve
-from nemodiff_lsp.settings import Settings
+from nemodiff_lsp.link.engine_options import EngineChoice, resolve
+from nemodiff_lsp.settings.configuration import chosen_engine
+from nemodiff_lsp.settings.settings import Settings
 
 
 @pytest.fixture(autouse=True)

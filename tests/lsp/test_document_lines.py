@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from lsprotocol import types
 from pygls.workspace import PositionCodec
 
-from nemodiff_lsp.documents import Document
-from nemodiff_lsp.positions import locate, num_units, split_lines
+from nemodiff_lsp.documents.documents import Document
+from nemodiff_lsp.documents.positions import locate, num_units, split_lines
 
 ENCODINGS = ["utf-8", "utf-16", "utf-32"]
 TEXTS = st.text(alphabet="ab\t\r\n\x0c\x85\u00e9\u2028\U0001f600", max_size=24)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nemodiff_lsp.backoff import Backoff
+from nemodiff_lsp.link.backoff import Backoff
 
 
 class Clock:

@@ -13,14 +13,14 @@ from fake_fill_engine import FakeFillEngine
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nemodiff_lsp.arguments import ArgumentError, Arguments, text
-from nemodiff_lsp.commands import DID_ACCEPT, Commands
-from nemodiff_lsp.offer_steps import next_line, next_word
-from nemodiff_lsp.report import without_paths
-from nemodiff_lsp.settings import Settings
+from nemodiff_lsp.commands.arguments import ArgumentError, Arguments, text
+from nemodiff_lsp.commands.commands import DID_ACCEPT, Commands
+from nemodiff_lsp.commands.report import without_paths
+from nemodiff_lsp.completion.offer_steps import next_line, next_word
+from nemodiff_lsp.completion.why import WhyLog
+from nemodiff_lsp.settings.settings import Settings
 from nemodiff_lsp.status import COPILOT_METHOD, METHOD, State, Status
 from nemodiff_lsp.switches import Switches
-from nemodiff_lsp.why import WhyLog
 
 
 @pytest.fixture

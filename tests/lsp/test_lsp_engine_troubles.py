@@ -14,13 +14,13 @@ from lsprotocol import types
 from pytest_lsp import LanguageClient
 
 import engine.messages.launch
-import nemodiff_lsp.backoff
-import nemodiff_lsp.engine_link
+import nemodiff_lsp.link.backoff
+import nemodiff_lsp.link.engine_link
 from engine.messages.address import EngineAddress
 from engine.messages.client import EngineUnavailable
 from engine.messages.completion import Completion, CompletionRequest
 from engine.messages.errors import ConnectionLostError
-from nemodiff_lsp.engine_link import EngineLink, EngineOptions
+from nemodiff_lsp.link.engine_link import EngineLink, EngineOptions
 
 REQUEST = CompletionRequest(prompt="x = ", deadline_ms=60_000.0)
 START_FAILED = "The engine did not start: no model of that name (its log is /x/engine.log)"
@@ -113,7 +113,7 @@ async def test_a_failed_start_pauses_and_keeps_its_reason(make_link: MakeLink) -
 async def test_after_the_pause_only_a_new_cause_is_shown(
     make_link: MakeLink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(nemodiff_lsp.backoff, "_FIRST_S", 0.0)
+    monkeypatch.setattr(nemodiff_lsp.link.backoff, "_FIRST_S", 0.0)
     under_test = make_link()
     bare = "model missing does not exist"
     problems = [bare, f"The engine has ended: {bare} (its log is /x)", "process 17 was killed"]
@@ -181,7 +181,7 @@ async def test_an_engine_that_hangs_does_not_hang_the_editor(
 async def test_a_slow_answer_does_not_cost_the_other_documents_theirs(
     make_link: MakeLink, socket_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(nemodiff_lsp.engine_link, "_ANSWER_MARGIN_S", 0.0)
+    monkeypatch.setattr(nemodiff_lsp.link.engine_link, "_ANSWER_MARGIN_S", 0.0)
     under_test = make_link(may_start=False)
     with FakeEngine(socket_path, default=Answer(is_held=True)) as fake:
         patient = asyncio.ensure_future(under_test.texts())

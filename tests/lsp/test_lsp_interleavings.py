@@ -22,11 +22,11 @@ from in_process import URI, Asked, Session, draft, whole
 from lsprotocol import types
 from virtual_time import VirtualLoop
 
-from nemodiff_lsp.completion import Completer
+from nemodiff_lsp.completion.completion import Completer
+from nemodiff_lsp.completion.items import inline_items
+from nemodiff_lsp.documents.snapshot import Snapshot
 from nemodiff_lsp.finishing.finish import Finished
-from nemodiff_lsp.items import inline_items
 from nemodiff_lsp.protocol import make_converter
-from nemodiff_lsp.snapshot import Snapshot
 
 T = TypeVar("T")
 
@@ -247,9 +247,9 @@ def test_every_interleaving_keeps_the_promises(
         Interleavings.newest.check_version(snapshot)
         return inline_items(snapshot, *rest)
 
-    monkeypatch.setattr("nemodiff_lsp.inline.inline_items", checked)
+    monkeypatch.setattr("nemodiff_lsp.completion.inline.inline_items", checked)
     # The rules of finishing have tests of their own; here every text must be traceable.
-    monkeypatch.setattr("nemodiff_lsp.showing.finish", unchanged)
+    monkeypatch.setattr("nemodiff_lsp.completion.showing.finish", unchanged)
     # Half a second for each server otherwise.
     monkeypatch.setattr("nemodiff_lsp.server.make_converter", functools.cache(make_converter))
     machine = type("Machine", (Interleavings,), {"client": client})

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nemodiff_lsp.positions import locate, newline_near, num_units, with_newline
+from nemodiff_lsp.documents.positions import locate, newline_near, num_units, with_newline
 
 ENCODINGS = ["utf-8", "utf-16", "utf-32"]
 CODECS = {"utf-8": ("utf-8", 1), "utf-16": ("utf-16-le", 2), "utf-32": ("utf-32-le", 4)}

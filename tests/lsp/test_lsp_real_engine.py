@@ -17,7 +17,7 @@ import pytest
 from documents import StartClient, ask, inline_params, open_text, texts_of
 from fake_engine import GUARD_S
 
-import nemodiff_lsp.positions
+import nemodiff_lsp.documents.positions
 from engine.config import DEFAULT_MODEL
 from engine.messages.address import EngineAddress
 from engine.messages.client import EngineClient
@@ -43,7 +43,7 @@ def real_engine(socket_path: Path) -> Iterator[None]:
 async def test_a_hole_in_a_real_file_is_filled(
     real_engine: None, start_client: StartClient
 ) -> None:
-    source = Path(nemodiff_lsp.positions.__file__).read_text(encoding="utf-8")
+    source = Path(nemodiff_lsp.documents.positions.__file__).read_text(encoding="utf-8")
     expression = "_LINE_END.sub(newline, text)"
     offset = source.index(expression)
     before, after = source[:offset], source[offset + len(expression) :]

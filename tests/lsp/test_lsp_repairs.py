@@ -13,7 +13,7 @@ from fake_fill_engine import FakeFillEngine, RepairAnswer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nemodiff_lsp.repairs import replacements_between, spans_within
+from nemodiff_lsp.commands.repairs import replacements_between, spans_within
 
 REPAIR = "nemodiff.repairRange"
 SOURCE = "def area(w, h):\n    return w + h\n\nprint(area(2, 3))\n"

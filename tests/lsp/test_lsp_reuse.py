@@ -153,7 +153,7 @@ async def test_a_change_starts_nothing_where_that_does_not_pay(
 
 
 async def test_nothing_is_done_ahead_on_battery(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nemodiff_lsp.power._is_unplugged", lambda: True)
+    monkeypatch.setattr("nemodiff_lsp.completion.power._is_unplugged", lambda: True)
     session = await started(client="Neovim")
     session.type(len(PREFIX), "b")
     await session.settle()
@@ -294,7 +294,7 @@ async def test_cancelling_ends_the_work_even_of_a_taken_over_flight() -> None:
 
 
 async def test_a_lost_engine_is_null_and_a_loading_one_is_empty() -> None:
-    from nemodiff_lsp.engine_state import EngineState
+    from nemodiff_lsp.link.engine_state import EngineState
 
     session = await started()
     for kind, result in (("lost", None), ("loading", {"items": []})):

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.messages.completion import CompletionRequest, FieldError
-from nemodiff_lsp.settings import FIELDS, Settings, key_of, parse_settings
-from nemodiff_lsp.settings_sources import SettingsSources, variable_of
-from nemodiff_lsp.settings_table import main, schema, table, with_table
-from nemodiff_lsp.settings_values import spec_of
+from nemodiff_lsp.settings.settings import FIELDS, Settings, key_of, parse_settings
+from nemodiff_lsp.settings.sources import SettingsSources, variable_of
+from nemodiff_lsp.settings.table import main, schema, table, with_table
+from nemodiff_lsp.settings.values import spec_of
 
 ROOT = Path(__file__).parent.parent.parent
 MACHINE_KEYS = ("model", "engineSocket", "engineUrl", "engineTokenFile", "trusted")
@@ -281,7 +281,7 @@ def test_the_written_table_is_up_to_date(
 ) -> None:
     written = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
     assert with_table(written) == written, (
-        "run: python -m nemodiff_lsp.settings_table docs/settings.md"
+        "run: python -m nemodiff_lsp.settings.table docs/settings.md"
     )
     assert all(f"| `{key}` |" in table() for key in FIELDS)
     copy = tmp_path / "copy.md"

@@ -30,7 +30,7 @@ HEAVY = {
 LEAN = """
 import attrs
 define = attrs.define
-from nemodiff_lsp.lean_types import load_lean_types
+from nemodiff_lsp.completion.lean_types import load_lean_types
 load_lean_types()
 load_lean_types()
 from lsprotocol import types

@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 from lsprotocol import types
 from pygls.workspace import PositionCodec
 
-from nemodiff_lsp.documents import Document
-from nemodiff_lsp.pacing import Pacer
-from nemodiff_lsp.power import Power
+from nemodiff_lsp.completion.pacing import Pacer
+from nemodiff_lsp.completion.power import Power
+from nemodiff_lsp.documents.documents import Document
+from nemodiff_lsp.documents.snapshot import Snapshot, take_snapshot
 from nemodiff_lsp.reuse.cache import CompletionCache, Entry
 from nemodiff_lsp.reuse.offers import Alternative, Offer, Offers
 from nemodiff_lsp.reuse.speculation import cursor_after
 from nemodiff_lsp.reuse.typed import carry_over, typed_since
-from nemodiff_lsp.snapshot import Snapshot, take_snapshot
 
 CODE = st.text(alphabet="ab (\n", max_size=12)
 NEWLINES = st.sampled_from(["\n", "\r\n"])

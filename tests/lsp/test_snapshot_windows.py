@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from lsprotocol import types
 from pygls.workspace import PositionCodec
 
-from nemodiff_lsp.documents import Document
-from nemodiff_lsp.positions import locate, newline_near, with_newline
-from nemodiff_lsp.snapshot import Snapshot, take_snapshot
+from nemodiff_lsp.documents.documents import Document
+from nemodiff_lsp.documents.positions import locate, newline_near, with_newline
+from nemodiff_lsp.documents.snapshot import Snapshot, take_snapshot
 
 TEXTS = st.lists(st.text(alphabet="ab\u00e9\U0001f600", max_size=9), max_size=30)
 ENCODINGS = ["utf-8", "utf-16", "utf-32"]

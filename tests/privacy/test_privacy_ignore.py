@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from nemodiff_lsp.privacy.ignore import parse_rules
 from nemodiff_lsp.privacy.policy import FilePolicy
-from nemodiff_lsp.settings import Settings
+from nemodiff_lsp.settings.settings import Settings
 
 NAMES = st.sampled_from(["a", "b", "ab", "a.b", "log", "x y", "#a", "!b", "A", "é"])
 PATHS = st.lists(NAMES, min_size=1, max_size=4).map("/".join)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from nemodiff_lsp.privacy.content import objection_to
 from nemodiff_lsp.privacy.policy import FilePolicy, Verdict
 from nemodiff_lsp.privacy.secrets import is_secret_path
-from nemodiff_lsp.settings import Settings
+from nemodiff_lsp.settings.settings import Settings
 
 TEXT = "def f(x):\n    return x\n"
 LIMITS = {"max_chars": 1_000_000, "max_line_chars": 5_000}

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nemodiff_lsp.positions import split_lines
+from nemodiff_lsp.documents.positions import split_lines
 from nemodiff_lsp.stats.acceptance import Acceptance
 from nemodiff_lsp.stats.recorder import SURVIVAL_TIMES_S, Recorder
 from nemodiff_lsp.stats.store import StatsStore

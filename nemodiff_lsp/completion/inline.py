@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 from lsprotocol import types
 
-from nemodiff_lsp.calls import Asked
 from nemodiff_lsp.clients.profile import ClientProfile
-from nemodiff_lsp.completion import Answer
-from nemodiff_lsp.items import inline_items, menu_items
+from nemodiff_lsp.completion.calls import Asked
+from nemodiff_lsp.completion.completion import Answer
+from nemodiff_lsp.completion.items import inline_items, menu_items
+from nemodiff_lsp.completion.session import SupersededError
+from nemodiff_lsp.documents.snapshot import Snapshot
 from nemodiff_lsp.protocol import InlineParams, MenuParams
-from nemodiff_lsp.session import SupersededError
-from nemodiff_lsp.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from nemodiff_lsp.server import NemoDiffServer

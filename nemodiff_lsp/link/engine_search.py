@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from engine.messages.address import PROTOCOL_VERSION
 from engine.messages.errors import EngineUnavailable, NoEngineError, OtherVersionError
-from nemodiff_lsp.backoff import Backoff
-from nemodiff_lsp.engine_options import EngineOptions
-from nemodiff_lsp.engine_state import EngineState
+from nemodiff_lsp.link.backoff import Backoff
+from nemodiff_lsp.link.engine_options import EngineOptions
+from nemodiff_lsp.link.engine_state import EngineState
 from nemodiff_lsp.problems import Problems, last_words
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """The table of docs/settings.md, and the settings as a JSON schema.
 
-`python -m nemodiff_lsp.settings_table docs/settings.md` brings the file up to date, a test sees to
+`python -m nemodiff_lsp.settings.table docs/settings.md` brings the file up to date, a test sees to
 it that this has been done; editors' own settings are checked against `--json`.
 """
 
@@ -14,15 +14,15 @@ from dataclasses import Field
 from pathlib import Path
 from typing import Any
 
-from nemodiff_lsp.settings import FIELDS
-from nemodiff_lsp.settings_values import spec_of
+from nemodiff_lsp.settings.settings import FIELDS
+from nemodiff_lsp.settings.values import spec_of
 
 _START, _END = "<!-- settings:", "<!-- /settings -->"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the table into a file, or print it or the schema; the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m nemodiff_lsp.settings_table")
+    parser = argparse.ArgumentParser(prog="python -m nemodiff_lsp.settings.table")
     parser.add_argument("file", nargs="?", type=Path, help="put the table into this file")
     parser.add_argument("--json", action="store_true", help="print a JSON schema instead")
     args = parser.parse_args(argv)

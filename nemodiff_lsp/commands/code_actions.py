@@ -10,11 +10,11 @@ from typing import Any
 
 from lsprotocol import types
 
-from nemodiff_lsp import fill_holes, repairs
-from nemodiff_lsp.command_tools import path_of
-from nemodiff_lsp.edits import DocumentText
+from nemodiff_lsp.commands import fill_holes, repairs
+from nemodiff_lsp.commands.host import Host
+from nemodiff_lsp.commands.tools import path_of
+from nemodiff_lsp.documents.edits import DocumentText
 from nemodiff_lsp.holes.find import find_holes, may_hold_holes
-from nemodiff_lsp.host import Host
 
 KINDS = (types.CodeActionKind.RefactorRewrite, types.CodeActionKind.QuickFix)
 QUICK_FIX_LABEL = "Repair the diagnosed code (NemoDiff)"

@@ -23,9 +23,9 @@ from engine.messages.errors import (
     EngineUnavailable,
     NoEngineError,
 )
-from nemodiff_lsp.engine_options import EngineOptions as EngineOptions
-from nemodiff_lsp.engine_search import EngineSearch, PausingError
-from nemodiff_lsp.engine_state import EngineState, Listener
+from nemodiff_lsp.link.engine_options import EngineOptions as EngineOptions
+from nemodiff_lsp.link.engine_search import EngineSearch, PausingError
+from nemodiff_lsp.link.engine_state import EngineState, Listener
 from nemodiff_lsp.problems import Problems
 
 if TYPE_CHECKING:

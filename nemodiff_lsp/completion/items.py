@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from lsprotocol import types
 
 from nemodiff_lsp.clients.profile import ClientProfile, RangeStyle
-from nemodiff_lsp.commands import item_command
-from nemodiff_lsp.positions import num_units, with_newline
-from nemodiff_lsp.snapshot import Snapshot
+from nemodiff_lsp.commands.commands import item_command
+from nemodiff_lsp.documents.positions import num_units, with_newline
+from nemodiff_lsp.documents.snapshot import Snapshot
 
 _WORD_LEFT = re.compile(r"\w*\Z")
 _MAX_LABEL_CHARS = 60

@@ -12,8 +12,8 @@ from urllib.parse import unquote
 
 from lsprotocol import types
 
-from nemodiff_lsp.documents import Document
-from nemodiff_lsp.positions import num_units, with_newline, without_line_end
+from nemodiff_lsp.documents.documents import Document
+from nemodiff_lsp.documents.positions import num_units, with_newline, without_line_end
 
 # Editors can hold half a surrogate pair; it is not text, and UTF-8 cannot carry it.
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")

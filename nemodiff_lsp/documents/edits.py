@@ -15,7 +15,7 @@ from lsprotocol import types
 from pygls.protocol import LanguageServerProtocol
 from pygls.workspace import TextDocument
 
-from nemodiff_lsp.positions import locate, newline_near, num_units, with_newline
+from nemodiff_lsp.documents.positions import locate, newline_near, num_units, with_newline
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from typing import Any
 from lsprotocol import types
 from pygls.lsp.server import LanguageServer
 
-from nemodiff_lsp.engine_state import EngineState
+from nemodiff_lsp.link.engine_state import EngineState
 
 logger = logging.getLogger(__name__)
 

@@ -12,12 +12,12 @@ from typing import Protocol
 
 from engine.messages.completion import Completion, CompletionRequest, Priority, Snippet
 from nemodiff_lsp.clients.profile import ClientProfile
-from nemodiff_lsp.engine_state import EngineState
-from nemodiff_lsp.request import build_request, scope_of
+from nemodiff_lsp.completion.request import build_request, scope_of
+from nemodiff_lsp.documents.snapshot import Snapshot
+from nemodiff_lsp.link.engine_state import EngineState
 from nemodiff_lsp.reuse.flights import Flight, Flights, Purpose
 from nemodiff_lsp.reuse.offers import Alternative
-from nemodiff_lsp.settings import Settings
-from nemodiff_lsp.snapshot import Snapshot
+from nemodiff_lsp.settings.settings import Settings
 
 _GATED = "The model was not sure enough."
 _LATE = "The deadline passed before there was a draft; the answer is being prepared."

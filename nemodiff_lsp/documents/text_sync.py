@@ -11,11 +11,11 @@ from urllib.parse import unquote
 
 from lsprotocol import types
 
-from nemodiff_lsp.notebooks import cells_of
+from nemodiff_lsp.documents.notebooks import cells_of
 from nemodiff_lsp.reuse.speculation import cursor_after
 
 if TYPE_CHECKING:
-    from nemodiff_lsp.documents import Document
+    from nemodiff_lsp.documents.documents import Document
     from nemodiff_lsp.server import NemoDiffServer
 
 Changes = Sequence[types.TextDocumentContentChangeEvent]

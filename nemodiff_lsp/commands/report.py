@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from dataclasses import fields
 
 from engine import __version__
-from nemodiff_lsp.host import Host
-from nemodiff_lsp.settings import Settings
+from nemodiff_lsp.commands.host import Host
+from nemodiff_lsp.settings.settings import Settings
 
 _MAX_PROBLEMS = 20
 _LIBRARIES = ("pygls", "lsprotocol", "httpx", "tree-sitter")

@@ -16,7 +16,7 @@ from typing import Any
 
 from nemodiff_lsp.privacy.regular_file import UnreadableFile, read_regular_file
 from nemodiff_lsp.privacy.trust import is_trusted, may_set, stated_trust
-from nemodiff_lsp.settings import (
+from nemodiff_lsp.settings.settings import (
     FIELDS,
     Layer,
     Settings,
@@ -25,7 +25,7 @@ from nemodiff_lsp.settings import (
     read_layer,
     wrong_value,
 )
-from nemodiff_lsp.settings_values import ValueProblem, spec_of
+from nemodiff_lsp.settings.values import ValueProblem, spec_of
 
 USER_FILE = "settings.toml"
 WORKSPACE_FILE = ".nemodiff.toml"

@@ -13,22 +13,30 @@ from typing import TYPE_CHECKING, Any
 
 from lsprotocol import types
 
-from nemodiff_lsp.arguments import Arguments, a_range, boolean, list_of, number, position, text
-from nemodiff_lsp.command_tools import (
+from nemodiff_lsp.commands.arguments import (
+    Arguments,
+    a_range,
+    boolean,
+    list_of,
+    number,
+    position,
+    text,
+)
+from nemodiff_lsp.commands.host import Host
+from nemodiff_lsp.commands.long_work import run_with_progress
+from nemodiff_lsp.commands.tools import (
     RefusedError,
     deliver_edit,
     path_of,
     readable_document,
     require_unchanged,
 )
-from nemodiff_lsp.edits import DocumentText, Replacement, workspace_edit
+from nemodiff_lsp.completion.request import CLIENT_ID, document_id
+from nemodiff_lsp.documents.edits import DocumentText, Replacement, workspace_edit
 from nemodiff_lsp.finishing.finish import Place, finish
 from nemodiff_lsp.holes.find import find_holes, holes_at
 from nemodiff_lsp.holes.hole import MAX_HOLES, Hole
 from nemodiff_lsp.holes.pieces import Filling, asked_holes, fillings_of, pieces_around
-from nemodiff_lsp.host import Host
-from nemodiff_lsp.long_work import run_with_progress
-from nemodiff_lsp.request import CLIENT_ID, document_id
 
 if TYPE_CHECKING:
     from engine.messages.fill import Fill

@@ -8,8 +8,8 @@ from urllib.parse import unquote, urlsplit
 
 from lsprotocol import types
 
-from nemodiff_lsp.edits import DocumentText, can_apply, send_edit
-from nemodiff_lsp.host import Host
+from nemodiff_lsp.commands.host import Host
+from nemodiff_lsp.documents.edits import DocumentText, can_apply, send_edit
 
 
 class RefusedError(Exception):

@@ -7,8 +7,8 @@ import secrets
 from collections.abc import Sequence
 
 from engine.messages.completion import CompletionRequest, Priority, Snippet
-from nemodiff_lsp.settings import Settings
-from nemodiff_lsp.snapshot import Snapshot
+from nemodiff_lsp.documents.snapshot import Snapshot
+from nemodiff_lsp.settings.settings import Settings
 
 # Keyed anew in each process: the engine can tell our documents apart, and two windows that show
 # the same file do not overwrite each other's cache, but no path can be guessed back from the id.

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nemodiff_lsp.calls import Asked
+from nemodiff_lsp.completion.calls import Asked
+from nemodiff_lsp.documents.snapshot import Snapshot
 from nemodiff_lsp.finishing.finish import Place, finish
 from nemodiff_lsp.reuse.offers import Alternative
-from nemodiff_lsp.settings import Settings
-from nemodiff_lsp.snapshot import Snapshot
+from nemodiff_lsp.settings.settings import Settings
 
 
 def finish_each(

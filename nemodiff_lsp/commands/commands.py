@@ -16,18 +16,18 @@ from lsprotocol import types
 
 from engine.errors import EngineError
 from engine.messages.completion import MODES, Mode
-from nemodiff_lsp.arguments import ArgumentError, Arguments, boolean, one_of, text
-from nemodiff_lsp.code_actions import KINDS, code_actions
-from nemodiff_lsp.command_tools import RefusedError, deliver_edit, readable_document
-from nemodiff_lsp.edits import Replacement, workspace_edit
-from nemodiff_lsp.fill_holes import NAME as FILL_HOLES
-from nemodiff_lsp.fill_holes import fill_holes
-from nemodiff_lsp.host import Host
-from nemodiff_lsp.long_work import StoppedError
-from nemodiff_lsp.offer_steps import next_line, next_word
-from nemodiff_lsp.repairs import NAME as REPAIR_RANGE
-from nemodiff_lsp.repairs import repair_range
-from nemodiff_lsp.report import ProblemLog, report_text
+from nemodiff_lsp.commands.arguments import ArgumentError, Arguments, boolean, one_of, text
+from nemodiff_lsp.commands.code_actions import KINDS, code_actions
+from nemodiff_lsp.commands.fill_holes import NAME as FILL_HOLES
+from nemodiff_lsp.commands.fill_holes import fill_holes
+from nemodiff_lsp.commands.host import Host
+from nemodiff_lsp.commands.long_work import StoppedError
+from nemodiff_lsp.commands.repairs import NAME as REPAIR_RANGE
+from nemodiff_lsp.commands.repairs import repair_range
+from nemodiff_lsp.commands.report import ProblemLog, report_text
+from nemodiff_lsp.commands.tools import RefusedError, deliver_edit, readable_document
+from nemodiff_lsp.completion.offer_steps import next_line, next_word
+from nemodiff_lsp.documents.edits import Replacement, workspace_edit
 from nemodiff_lsp.switches import Scope
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 from lsprotocol import types
 from pygls.workspace import PositionCodec, TextDocument, Workspace
 
-from nemodiff_lsp.positions import column_of, split_lines
+from nemodiff_lsp.documents.positions import column_of, split_lines
 
 
 class Document(TextDocument):

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from engine.messages.completion import Completion
-from nemodiff_lsp.calls import (
+from nemodiff_lsp.completion.calls import (
     Asked,
     Call,
     Caller,
@@ -25,16 +25,16 @@ from nemodiff_lsp.calls import (
     is_whole,
     silence_of,
 )
-from nemodiff_lsp.pacing import Pacer
-from nemodiff_lsp.power import Power
+from nemodiff_lsp.completion.pacing import Pacer
+from nemodiff_lsp.completion.power import Power
+from nemodiff_lsp.completion.showing import finish_each
+from nemodiff_lsp.documents.snapshot import Snapshot
 from nemodiff_lsp.reuse.ahead import Ahead
 from nemodiff_lsp.reuse.cache import CompletionCache, Entry
 from nemodiff_lsp.reuse.flights import Flight, Flights
 from nemodiff_lsp.reuse.offers import Alternative, Offer, Offers
 from nemodiff_lsp.reuse.typed import typed_since
-from nemodiff_lsp.settings import Settings
-from nemodiff_lsp.showing import finish_each
-from nemodiff_lsp.snapshot import Snapshot
+from nemodiff_lsp.settings.settings import Settings
 
 logger = logging.getLogger(__name__)
 

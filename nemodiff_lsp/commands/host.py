@@ -12,11 +12,11 @@ from lsprotocol import types
 from pygls.protocol import LanguageServerProtocol
 from pygls.workspace import TextDocument
 
-from nemodiff_lsp.engine_state import EngineState
-from nemodiff_lsp.settings import Settings
+from nemodiff_lsp.completion.why import WhyLog
+from nemodiff_lsp.link.engine_state import EngineState
+from nemodiff_lsp.settings.settings import Settings
 from nemodiff_lsp.status import Status
 from nemodiff_lsp.switches import Switches
-from nemodiff_lsp.why import WhyLog
 
 if TYPE_CHECKING:
     from engine.messages.fill import Fill, FillRequest

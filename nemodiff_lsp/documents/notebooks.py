@@ -12,8 +12,8 @@ from urllib.parse import unquote
 from lsprotocol import types
 from pygls.workspace import Workspace
 
-from nemodiff_lsp.documents import Document
-from nemodiff_lsp.snapshot import Snapshot, as_text
+from nemodiff_lsp.documents.documents import Document
+from nemodiff_lsp.documents.snapshot import Snapshot, as_text
 
 NOTEBOOKS = types.NotebookDocumentSyncOptions(
     notebook_selector=[types.NotebookDocumentFilterWithNotebook(notebook="*")]

@@ -18,8 +18,8 @@ from pygls.uris import to_fs_path
 from pygls.workspace import Workspace
 
 from engine.messages.address import AddressError
-from nemodiff_lsp.engine_options import EngineChoice, EngineOptions, resolve
-from nemodiff_lsp.settings import SECTION, Settings
+from nemodiff_lsp.link.engine_options import EngineChoice, EngineOptions, resolve
+from nemodiff_lsp.settings.settings import SECTION, Settings
 
 if TYPE_CHECKING:
     from nemodiff_lsp.server import NemoDiffServer

@@ -2,7 +2,7 @@
 
 `settings_sources.py` gathers the values from every place they may come from; a value that cannot
 be used is named to the user and its default taken; the server goes on. `docs/settings.md` is
-written from this class by `python -m nemodiff_lsp.settings_table`.
+written from this class by `python -m nemodiff_lsp.settings.table`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from engine.messages.completion import (
     MODES,
     Mode,
 )
-from nemodiff_lsp.settings_values import (
+from nemodiff_lsp.settings.values import (
     ValueProblem,
     boolean,
     choice,

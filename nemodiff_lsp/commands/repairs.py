@@ -14,17 +14,30 @@ from typing import TYPE_CHECKING, Any
 
 from lsprotocol import types
 
-from nemodiff_lsp.arguments import Arguments, a_range, diagnostic_range, list_of, number, text
-from nemodiff_lsp.command_tools import (
+from nemodiff_lsp.commands.arguments import (
+    Arguments,
+    a_range,
+    diagnostic_range,
+    list_of,
+    number,
+    text,
+)
+from nemodiff_lsp.commands.host import Host
+from nemodiff_lsp.commands.long_work import run_with_progress
+from nemodiff_lsp.commands.tools import (
     RefusedError,
     deliver_edit,
     readable_document,
     require_unchanged,
 )
-from nemodiff_lsp.edits import DocumentText, Preview, Replacement, can_preview, workspace_edit
-from nemodiff_lsp.host import Host
-from nemodiff_lsp.long_work import run_with_progress
-from nemodiff_lsp.request import CLIENT_ID, document_id
+from nemodiff_lsp.completion.request import CLIENT_ID, document_id
+from nemodiff_lsp.documents.edits import (
+    DocumentText,
+    Preview,
+    Replacement,
+    can_preview,
+    workspace_edit,
+)
 
 if TYPE_CHECKING:
     from engine.messages.repair import Repair

@@ -1,0 +1,1 @@
+"""From a request for inline completion to its one answer."""

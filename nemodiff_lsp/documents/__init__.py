@@ -1,0 +1,1 @@
+"""The texts as the editor has them, positions in them, changes of them."""

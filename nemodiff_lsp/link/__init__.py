@@ -1,0 +1,1 @@
+"""The way to the engine: which one, found or started, watched while it loads."""
