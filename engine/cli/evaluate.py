@@ -1,8 +1,8 @@
 """`nemodiff eval`: quality and forwards of each decoding mode, on the rows of a suite.
 
-Registered by `main.py`; cutting rows and calibrating the gate are in `eval_cut.py` and
-`eval_gate.py`. Every completion is asked for over the HTTP interface of an engine, which is started
-for the purpose unless the user names a running one.
+Registered by `main.py`; cutting rows, calibrating the gate and curves over several reports are
+in `eval_cut.py`, `eval_gate.py` and `eval_trend.py`. Every completion is asked for over the HTTP
+interface of an engine, which is started for the purpose unless the user names a running one.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _EXIT_TERMINATED = 128 + signal.SIGTERM
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register `eval` and its suites."""
-    from engine.cli import eval_cut, eval_gate
+    from engine.cli import eval_cut, eval_gate, eval_trend
 
     parser = commands.add_parser("eval", help="measure the quality of completions")
     suites = parser.add_subparsers(title="suites", metavar="SUITE", required=True)
@@ -61,6 +61,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         suite.set_defaults(run=run, suite=name)
     eval_cut.add_parser(suites)
     eval_gate.add_parser(suites)
+    eval_trend.add_parser(suites)
 
 
 def _add_rows_flags(suite: argparse.ArgumentParser) -> None:

@@ -1,6 +1,6 @@
 """The pictures of reports, drawn with matplotlib (extra ``eval``), which is imported when used.
 
-Called by `engine.cli.evaluate` and `engine.cli.eval_gate`.
+Called by `engine.cli.evaluate`, `engine.cli.eval_gate` and `engine.cli.eval_trend`.
 """
 
 from __future__ import annotations
@@ -98,6 +98,33 @@ def draw_gate(gate: dict[str, Any], path: Path) -> None:
     axes.set_ylabel("silence on stay-silent rows, %")
     axes.set_xlim(0, 100)
     axes.set_ylim(0, 100)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    picture.savefig(path)
+
+
+def draw_trend(trend: dict[str, Any], path: Path) -> None:
+    """A figure against training tokens, one curve per configuration, 95 % bars. Raises as
+    `draw_quality` does."""
+    from matplotlib.figure import Figure
+
+    figure, settings = BY_NAME[trend["figure"]], trend["settings"]
+    scale = 100.0 if figure.is_percent else 1.0
+    picture = Figure(figsize=_SIZE_INCHES, dpi=_DPI, layout="constrained")
+    axes = picture.subplots()
+    for number, (label, points) in enumerate(trend["lines"].items()):
+        bars = [_bars(point, scale) or [[0.0], [0.0]] for point in points]
+        axes.errorbar(
+            [point["num_tokens"] for point in points],
+            [scale * point["value"] for point in points],
+            yerr=[[below[0] for below, _ in bars], [above[0] for _, above in bars]],
+            marker=_MARKERS[number % len(_MARKERS)],
+            capsize=3,
+            label=label,
+        )
+    axes.set_title(f"{settings['suite']}, {settings['data']}: {trend['num_rows']} rows")
+    axes.set_xlabel("training tokens")
+    axes.set_ylabel(figure.title + (", %" if figure.is_percent else ""))
     axes.grid(alpha=0.3)
     axes.legend()
     picture.savefig(path)
