@@ -25,7 +25,7 @@ from nemodiff_lsp.context.collector import ContextCollector, Cursor, Source
 
 # What a user may have open besides: the nearest files of the package.
 _NUM_OPEN = 8
-_MAX_CHARS = 2_400
+MAX_CHARS = 2_400
 _WORD = re.compile(r"[A-Za-z_]\w{3,}")
 _ARMS: dict[str, tuple[Source, ...]] = {
     "none": (),
@@ -50,15 +50,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if contexts is None or not _needs_another_file(row, contexts["imports"]):
             continue
         for name, snippets in contexts.items():
-            context = [asdict(each) for each in snippets]
-            # `none` brings the empty context, and the path stays out of its prompt.
-            found[name].append({**row, "context": context} if context else _bare(row))
+            found[name].append(with_context(row, snippets))
         if len(found["none"]) == args.limit:
             break
-    args.out.mkdir(parents=True, exist_ok=True)
-    for name, kept in found.items():
-        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept)
-        (args.out / f"crossfile-{name}.jsonl.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
+    write_arms(args.out, "crossfile", found)
     told = f"{len(found['none'])} of {len(rows)} rows use a name that another file defines.\n"
     sys.stdout.write(told)
     return 0 if found["none"] else 1
@@ -69,8 +64,19 @@ def _read(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.split("\n") if line.strip()]
 
 
-def _bare(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name != "context"}
+def with_context(row: dict[str, Any], snippets: Sequence[Snippet]) -> dict[str, Any]:
+    """`row` with `snippets`; without any its path stays out of the prompt, too."""
+    if not snippets:
+        return {name: value for name, value in row.items() if name != "context"}
+    return {**row, "context": [asdict(each) for each in snippets]}
+
+
+def write_arms(folder: Path, name: str, arms: dict[str, list[dict[str, Any]]]) -> None:
+    """One file ``NAME-ARM.jsonl.gz`` in `folder` for each arm."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for arm, rows in arms.items():
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        (folder / f"{name}-{arm}.jsonl.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
 
 
 def _needs_another_file(row: dict[str, Any], snippets: Iterable[Snippet]) -> bool:
@@ -120,7 +126,7 @@ async def _ask(
     for uri in lines:
         collector.opened(uri, row["language"])
     cursor = Cursor(str(from_fs_path(str(path))), row["language"], row["prompt"])
-    return await collector.snippets(cursor, max_chars=_MAX_CHARS)
+    return await collector.snippets(cursor, max_chars=MAX_CHARS)
 
 
 def _nearest(path: Path, folder: Path) -> list[Path]:

@@ -53,7 +53,9 @@ class Limits:
 def trace_of(repository: Path, limits: Limits) -> Trace:
     """The trace of what was done in `repository`. Raises TraceError."""
     found = [
-        cut for sitting in _sittings(repository) if (cut := _shortened(sitting, limits)) is not None
+        cut
+        for sitting in sittings_of(repository)
+        if (cut := _shortened(sitting, limits)) is not None
     ]
     if not found:
         raise TraceError(f"No commit of {repository} changes source files that are known here.")
@@ -65,7 +67,8 @@ def trace_of(repository: Path, limits: Limits) -> Trace:
     )
 
 
-def _sittings(repository: Path) -> Iterator[Sitting]:
+def sittings_of(repository: Path) -> Iterator[Sitting]:
+    """Every changed file of every commit, oldest first, untouched. Raises TraceError."""
     for line in _git(repository, "log", "--reverse", "--no-merges", "--format=%H %P").splitlines():
         commit, *parents = line.split()
         # Without a parent everything is new: compared with git's empty tree.

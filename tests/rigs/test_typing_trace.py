@@ -22,6 +22,7 @@ from nemodiff_lsp.bench.typing_trace import (
     write_trace,
 )
 from nemodiff_lsp.bench.typist import MAX_BACKSPACES, Typist, common_prefix
+from tests.rigs.commits import committed
 
 LINES = st.lists(
     st.sampled_from(
@@ -170,21 +171,10 @@ def test_the_shipped_trace_holds_two_thousand_real_keystrokes() -> None:
 
 
 def test_a_trace_of_a_repository(tmp_path: Path) -> None:
-    def git(*arguments: str) -> None:
-        identity = ("-c", "user.name=n", "-c", "user.email=e@example.org")
-        subprocess.run(
-            ["git", "-C", str(tmp_path), *identity, *arguments], check=True, capture_output=True
-        )
-
-    git("init", "--initial-branch=main")
     first = "def f(a):\n    return a\n"
     second = "def f(a, b):\n    total = a + b\n    return total\n"
-    for name, text in (("f.py", first), ("notes.txt", "no source"), ("b.py", "\0 = 1\n" * 9)):
-        (tmp_path / name).write_text(text, encoding="utf-8")
-    git("add", ".")
-    git("commit", "-m", "one")
-    (tmp_path / "f.py").write_text(second, encoding="utf-8")
-    git("commit", "-am", "two")
+    committed(tmp_path, {"f.py": first, "notes.txt": "no source", "b.py": "\0 = 1\n" * 9})
+    committed(tmp_path, {"f.py": second})
 
     trace = trace_of(tmp_path, Limits(max_sittings=10, max_chars=500, min_chars=1))
     assert {sitting.path for sitting in trace.sittings} == {"f.py"}
