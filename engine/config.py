@@ -26,7 +26,7 @@ class EngineConfig:
     besides (None = 512 on a CPU, 2048 on a GPU; 0 = nothing). prefill_chunk_tokens: a prefill is
     cut into forwards of this size, so that a cancelled request waits for one chunk at most (None =
     64 on a CPU, 512 on a GPU). max_cache_bytes: KV kept for later requests of known documents
-    (None = room for four full windows, at least 256 MiB).
+    (None = room for four full windows with their context, at least 256 MiB).
     """
 
     model: str = DEFAULT_MODEL

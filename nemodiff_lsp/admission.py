@@ -6,6 +6,7 @@ look at the text is remembered for as long as the text stays the same.
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from urllib.parse import unquote
@@ -19,42 +20,42 @@ _MAX_KEPT = 256
 
 
 class Admission:
-    """open_document: the document of a uri, None unless it is open."""
+    """open_document: the document of a uri, None unless it is open. Used from any thread."""
 
     def __init__(self, policy: FilePolicy, open_document: Callable[[str], Document | None]) -> None:
         self._policy = policy
         self._open_document = open_document
-        # The version whose text had nothing against it.
-        self._clean: OrderedDict[str, int | None] = OrderedDict()
-
-    def use(self, policy: FilePolicy) -> None:
-        """Another policy holds from now on."""
-        self._policy = policy
-        self._clean.clear()
+        # The stamp of the text that had nothing against it.
+        self._clean: OrderedDict[str, int] = OrderedDict()
+        self._lock = threading.Lock()
 
     def judge(self, document: Document) -> Verdict:
         """What the policy says of an open document, its text included."""
         key = unquote(document.uri)
-        is_known = key in self._clean and self._clean[key] == document.version
-        text = None if is_known else document.source
+        # Read before the text: edits go on while a thread is judging.
+        stamp = document.stamp
+        with self._lock:
+            is_known = self._clean.get(key) == stamp
+        text = None if is_known else document
         verdict = self._policy.judge(document.uri, text, language_id=document.language_id)
         if verdict.is_allowed:
-            self._clean[key] = document.version
-            self._clean.move_to_end(key)
-            while len(self._clean) > _MAX_KEPT:
-                self._clean.popitem(last=False)
+            self._keep(key, stamp)
         return verdict
 
     def is_allowed(self, uri: str, text: str | None) -> bool:
-        """Whether a file may be context; an open document is judged by its own text."""
+        """Whether a file may be context, with this `text` of it, or an open one with its own."""
         document = self._open_document(uri)
-        if document is not None:
+        if document is None:
+            return self._policy.judge(uri, text).is_allowed
+        if text is None:
             return self.judge(document).is_allowed
-        return self._policy.judge(uri, text).is_allowed
+        # What is about to be used may be older than the document by now.
+        return self._policy.judge(uri, text, language_id=document.language_id).is_allowed
 
     def forget(self, key: str) -> None:
-        """The document was closed, or opened anew."""
-        self._clean.pop(key, None)
+        """The document was closed, or opened anew: its text need not be remembered."""
+        with self._lock:
+            self._clean.pop(key, None)
 
     def off_because(
         self, document: Document, settings: Settings, switches: Switches
@@ -65,3 +66,10 @@ class Admission:
             return off, False
         verdict = self.judge(document)
         return None if verdict.is_allowed else (verdict.reason, True)
+
+    def _keep(self, key: str, stamp: int) -> None:
+        with self._lock:
+            self._clean[key] = stamp
+            self._clean.move_to_end(key)
+            while len(self._clean) > _MAX_KEPT:
+                self._clean.popitem(last=False)

@@ -8,6 +8,7 @@ documents is in `text_sync.py` and `inline.py`.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
 import sys
 from collections.abc import Callable, Sequence
@@ -217,7 +218,6 @@ class NemoDiffServer(LanguageServer):
         for problem in problems:
             logger.warning("%s", problem)
             self.show(types.MessageType.Warning, problem)
-
         configuration.use_engine(self, self._engine)
 
     def keep(self, task: asyncio.Future[Any]) -> None:
@@ -285,6 +285,7 @@ def _initialized(ls: NemoDiffServer, params: types.InitializedParams) -> None:
     ls.apply_settings()
     ls.announce_status()
     configuration.pull(ls)
+    importlib.import_module("nemodiff_lsp.finishing.finish")  # Now, when nobody waits for it.
 
 
 async def _shutdown(ls: NemoDiffServer, params: None) -> None:

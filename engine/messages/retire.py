@@ -8,9 +8,12 @@ from __future__ import annotations
 from engine.messages.address import EngineAddress
 from engine.messages.client import EngineClient
 from engine.messages.errors import EngineUnavailable, NoEngineError, OtherVersionError
-from engine.messages.processes import terminate, wait_for_end
+from engine.messages.listener import engine_process
+from engine.messages.processes import kill, terminate, wait_for_end
 
 STOP_TIMEOUT_S = 30.0
+# An engine that hangs may still hear the signal; one that is stopped never does.
+_HUNG_TIMEOUT_S = 2.0
 DRAIN_TIMEOUT_S = 30.0
 
 LEAVING_STATES = ("stopping", "draining")
@@ -20,11 +23,19 @@ LEAVING_STATES = ("stopping", "draining")
 def stop_engine(address: EngineAddress, *, timeout_s: float = STOP_TIMEOUT_S) -> bool:
     """End the engine and wait until its process is gone; False when none was running.
 
-    Raises EngineUnavailable for an engine on another machine or one that does not end.
+    One that does not answer is killed, if it is certain to be an engine of this user. Raises
+    EngineUnavailable for an engine on another machine or one that does not end.
     """
     if not address.is_local:
         raise EngineUnavailable(f"The engine at {address} is on another machine; stop it there.")
-    pid = _pid_of(address)
+    try:
+        pid = _pid_of(address)
+    except EngineUnavailable:
+        hung = engine_process(address)
+        if hung is None:
+            raise
+        _kill(address, hung)
+        return True
     if pid is None:
         return False
     _terminate(address, pid, timeout_s)
@@ -76,6 +87,18 @@ def _terminate(address: EngineAddress, pid: int, timeout_s: float = STOP_TIMEOUT
             f"The engine (process {pid}) has not ended after {timeout_s:.0f} s; end it with "
             f"`kill -9 {pid}`."
         )
+
+
+def _kill(address: EngineAddress, pid: int) -> None:
+    """End process `pid`, which hangs, one way or the other. Raises EngineUnavailable."""
+    try:
+        if terminate(pid, _HUNG_TIMEOUT_S) or kill(pid, STOP_TIMEOUT_S):
+            return
+    except ProcessLookupError:
+        return
+    except PermissionError:
+        raise _of_another_user(address, pid) from None
+    raise EngineUnavailable(f"The engine (process {pid}) hangs and cannot be killed.")
 
 
 def _of_another_user(address: EngineAddress, pid: int) -> EngineUnavailable:

@@ -17,7 +17,8 @@ from typing import Literal
 
 from engine.errors import EngineError
 from engine.messages.completion import PRIORITIES, FinishReason
-from engine.server.faults import DRAINING, STOPPING, load_failure_sentence
+from engine.server import faults
+from engine.server.breakdown import BROKEN
 from engine.server.job import EngineRequest, Failure, Job, empty_answer
 from engine.server.metrics import Metrics
 from engine.server.scheduler import QueueLimits, Scheduler
@@ -53,7 +54,8 @@ class EngineThread:
 
     model_names: names under which the configured model may be asked for, the first of which is
     shown until the engine tells its own. on_failed is called (on the engine thread) when the
-    model cannot be loaded; `status.failure` then holds the sentence for the user. max_queued: how
+    model cannot be loaded, or fails for good (`is_broken`); `status.failure` then holds the
+    sentence for the user. max_queued: how
     many requests may wait; more are refused, and speculative ones are dropped for others. clock:
     what tells how long a turn took, by which the engine is shared.
     """
@@ -70,6 +72,7 @@ class EngineThread:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.status = EngineStatus("loading", "starting")
+        self.is_broken = False
         self.description: dict[str, object] = {}
         self.model_names = tuple(model_names)
         self._load = load
@@ -112,7 +115,7 @@ class EngineThread:
                 job.is_cancelled = True
             self._note_change()
         for job in abandoned:
-            self._refuse(job, STOPPING)
+            self._refuse(job, faults.STOPPING)
 
     def join(self, timeout_s: float) -> bool:
         """Wait for the thread's end; False when it still runs. True if it was never started."""
@@ -141,7 +144,7 @@ class EngineThread:
             for other in admission.dropped:
                 self._answer_empty(other, "cancelled", "Speculative work gave way: no room.")
             if not admission.is_admitted:
-                refusal = _overload(num_waiting)
+                refusal = faults.overload(num_waiting)
         if refusal is not None:
             self._metrics.count_unanswered(refusal.code)
             raise SubmitError(refusal)
@@ -165,21 +168,15 @@ class EngineThread:
         """Why a request for model `name` cannot be served; None when it can."""
         if name is None or name in self.model_names:
             return None
-        return Failure(
-            404,
-            f"model: this engine has {self.model_names[0]!r} loaded; ask for that, or leave "
-            "model out.",
-            "model_not_found",
-            "model",
-        )
+        return faults.wrong_model(self.model_names[0])
 
     def _why_not(self, request: EngineRequest) -> Failure | None:
         if self.status.failure is not None:
             return Failure(503, self.status.failure, "load_failed")
         if self._is_stopping:
-            return STOPPING
+            return faults.STOPPING
         if self._is_draining:
-            return DRAINING
+            return faults.DRAINING
         # Until the model is loaded it may have names that are not known yet.
         return self.wrong_model(request.model) if self.status.state == "ready" else None
 
@@ -239,7 +236,7 @@ class EngineThread:
             engine = self._load(self._report)
             self.description = engine.describe()
         except Exception as error:
-            self._fail(error)
+            self._fail(faults.load_failure_sentence(error), "load_failed")
             return
         self._metrics.load_seconds.set(time.monotonic() - started_s)
         self._metrics.follow_forwards(lambda: engine.num_forwards)
@@ -256,6 +253,10 @@ class EngineThread:
         )
         while self._wait_for_work():
             turns.take_one()
+            if turns.breakdown.is_lasting:
+                self.is_broken = True
+                self._fail(BROKEN, "broken")
+                return
 
     def _report(self, phase: str, fraction: float | None) -> None:
         if self._is_stopping:
@@ -277,14 +278,15 @@ class EngineThread:
             self._note_change()
         logger.info("Ready: %s", self.model_names[0])
 
-    def _fail(self, error: Exception) -> None:
-        sentence = load_failure_sentence(error)
+    def _fail(self, sentence: str, code: str) -> None:
         with self._changed:
             self.status = EngineStatus("failed", "failed", None, sentence)
-            abandoned = self._scheduler.take_waiting()
+            abandoned = [*self._scheduler.take_waiting(), *self._scheduler.active]
+            for job in self._scheduler.active:
+                self._scheduler.remove(job)
             self._note_change()
         for job in abandoned:
-            self._refuse(job, Failure(503, sentence, "load_failed"))
+            self._refuse(job, Failure(503, sentence, code))
         self._on_failed()
 
     def _wait_for_work(self) -> bool:
@@ -293,11 +295,3 @@ class EngineThread:
             while not self._scheduler.has_work and not self._is_stopping:
                 self._changed.wait()
             return self._scheduler.has_work
-
-
-def _overload(num_waiting: int) -> Failure:
-    return Failure(
-        503,
-        f"The engine is busy: {num_waiting} requests are waiting; try again later.",
-        "overload",
-    )

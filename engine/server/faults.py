@@ -27,6 +27,25 @@ INTERNAL_FAULT = Failure(
 )
 
 
+def overload(num_waiting: int) -> Failure:
+    """Refuses a request for which there is no room."""
+    return Failure(
+        503,
+        f"The engine is busy: {num_waiting} requests are waiting; try again later.",
+        "overload",
+    )
+
+
+def wrong_model(loaded: str) -> Failure:
+    """Refuses a request for another model than `loaded`."""
+    return Failure(
+        404,
+        f"model: this engine has {loaded!r} loaded; ask for that, or leave model out.",
+        "model_not_found",
+        "model",
+    )
+
+
 def user_errors() -> tuple[type[Exception], ...]:
     """The exceptions whose message already is one sentence for the user."""
     # Imported only once something failed: the command line starts without these packages.

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -35,6 +36,8 @@ logger = logging.getLogger(__name__)
 _GRACE_S = 5
 _THREAD_GRACE_S = 10.0
 _LOAD_GRACE_S = 1.0
+# sysexits' EX_SOFTWARE.
+_BROKEN_EXIT = 70
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +98,8 @@ def serve(
         announcement = f"NemoDiff listens on {place.address}\n"
         server = _Server(config, thread, departure, lambda: announce(announcement))
         asyncio.run(server.serve(sockets=[place.listener]))
+        if thread.is_broken:
+            _die(str(thread.status.failure))
     return _end(thread, by_signal=server.is_stopped_by_signal)
 
 
@@ -188,6 +193,15 @@ def _end(thread: EngineThread, *, by_signal: bool) -> int:
     if failure is not None:
         raise EngineError(failure)
     return 0
+
+
+def _die(why: str) -> NoReturn:
+    """End as a crash does: with the address left behind, which is what clients tell a crash by."""
+    logger.critical("%s", why)
+    logging.shutdown()
+    sys.stderr.flush()
+    # A normal exit would run the driver's own tidying up, which a failed device may never end.
+    os._exit(_BROKEN_EXIT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from engine.errors import EngineError
+from engine.server.breakdown import Breakdown
 from engine.server.faults import INTERNAL_FAULT, log_without_text
 from engine.server.job import EngineRequest, Failure, Job, Work
 from engine.server.metrics import Metrics
@@ -66,6 +67,7 @@ class Turns:
         self._engine, self._scheduler, self._lock = engine, scheduler, lock
         self._metrics, self._clock = metrics, clock
         self._refuse, self._wrong_model, self._on_change = refuse, wrong_model, on_change
+        self.breakdown = Breakdown()
 
     def take_one(self) -> None:
         """At most one model pass; before it, everything that is cancelled or late ends."""
@@ -81,7 +83,7 @@ class Turns:
             self._check(picked)
         jobs = [job for job in picked if job.work is not None and not job.work.is_ended]
         if jobs:
-            self._run(jobs)
+            self.breakdown.note(self._run(jobs))
             with self._lock:
                 self._scheduler.charge(jobs, self._clock() - started)
             for job in jobs:
@@ -108,9 +110,11 @@ class Turns:
                 emit=job.post_delta,
             )
         except Exception as error:
+            self.breakdown.note([error])
             self._end(job, _failure(error))
 
-    def _run(self, jobs: list[Job]) -> None:
+    def _run(self, jobs: list[Job]) -> list[Exception]:
+        """One model pass; what went wrong in it."""
         self._metrics.batched_forwards.inc(len(jobs) > 1)
         try:
             self._engine.run([job.work for job in jobs])
@@ -118,6 +122,8 @@ class Turns:
             log_without_text(error)
             for job in jobs:
                 job.work = None
+            return [error]
+        return [job.work.error for job in jobs if job.work is not None and job.work.error]
 
     def _end(self, job: Job, failure: Failure | None = None) -> None:
         with self._lock:

@@ -124,6 +124,13 @@ def _add_engine(parser: argparse.ArgumentParser) -> None:
         help="scripted: no model, a fixed time per forward (default: %(default)s)",
     )
     group.add_argument("--model", metavar="NAME", help="of the real engine")
+    group.add_argument(
+        "--max-cache-bytes",
+        type=_positive,
+        metavar="N",
+        help="of KV that the real engine keeps (default: its own); a small one is full soon, and "
+        "what memory grows by afterwards is something else",
+    )
     group.add_argument("--forward-ms", type=float, default=30.0, help="of the scripted engine")
     group.add_argument(
         "--skill", type=float, default=0.25, help="share of lines that the scripted engine knows"
@@ -193,6 +200,7 @@ def _engine(args: argparse.Namespace) -> EngineChoice:
     return EngineChoice(
         is_scripted=args.engine == _SCRIPTED,
         model=args.model,
+        max_cache_bytes=args.max_cache_bytes,
         skill=args.skill,
         speed=Speed(args.forward_ms),
     )

@@ -19,8 +19,8 @@ from nemodiff_lsp.bench.typist import Typist
 
 Style = Literal["vscode", "neovim"]
 CLIENT_NAMES: dict[Style, str] = {"vscode": "Visual Studio Code", "neovim": "Neovim"}
-NEOVIM_WAIT_S = 0.2
-"""How long Neovim waits for another key before it asks."""
+WAIT_S: dict[Style, float] = {"vscode": 0.05, "neovim": 0.2}
+"""How long each client waits for another key before it asks."""
 
 Source = Literal["engine", "speculation", "without", "overtaken"]
 
@@ -69,6 +69,7 @@ class User:
     def __init__(self, client: LspClient, tap: Tap, habits: Habits, log: Log) -> None:
         self._client, self._tap, self._habits, self._log = client, tap, habits, log
         self._overtaken: list[asyncio.Future[Reply]] = []
+        self._to_cancel: int | None = None
 
     async def sit(self, sitting: Sitting, uri: str) -> None:
         """Make all edits of `sitting`. Raises ServerGone."""
@@ -78,12 +79,14 @@ class User:
             self._log.num_keys += 1
             began_s = time.perf_counter()
             document.change(typist.cursor - key.num_deleted, typist.cursor, key.inserted)
+            self._cancel_overtaken()
             typist.press(key)
             items = await self._ask(document, typist.cursor, began_s)
             while self._accept(document, typist, items):
                 # Tab is a key, too, and the editor asks again after it.
                 self._log.num_keys += 1
                 items = await self._ask(document, typist.cursor, time.perf_counter())
+        self._cancel_overtaken()
         assert document.text == typist.text == sitting.result()
         self._log.num_inserted_chars += sum(len(edit.inserted) for edit in sitting.edits)
         document.close()
@@ -115,11 +118,11 @@ class User:
         """Ask after a key that was pressed at `began_s`; the items, if they come in time."""
         rate = self._habits.keys_per_s
         next_key_s = None if rate is None else began_s + 1.0 / rate
-        if self._habits.style == "neovim":
-            if next_key_s is not None and next_key_s < began_s + NEOVIM_WAIT_S:
-                await _until(next_key_s)
-                return []
-            await _until(began_s + NEOVIM_WAIT_S)
+        ask_s = began_s + WAIT_S[self._habits.style]
+        if next_key_s is not None and next_key_s < ask_s:
+            await _until(next_key_s)
+            return []
+        await _until(ask_s)
         asked_s = time.perf_counter()
         msg_id, future = document.ask(cursor)
         if next_key_s is not None:
@@ -140,10 +143,16 @@ class User:
     def _overtake(self, msg_id: int, future: asyncio.Future[Reply], began_s: float) -> None:
         if self._habits.style == "vscode":
             # Neovim leaves the older request running.
-            self._client.cancel(msg_id)
+            self._to_cancel = msg_id
         self._overtaken.append(future)
         waited_ms = (time.perf_counter() - began_s) * 1000.0
         self._log.outcomes.append(Outcome("overtaken", False, waited_ms))
+
+    def _cancel_overtaken(self) -> None:
+        """As VS Code does: upon the change of the text, but after telling it to the extensions."""
+        if self._to_cancel is not None:
+            self._client.cancel(self._to_cancel)
+            self._to_cancel = None
 
     def _source(self, began_s: float, asked_s: float, arrived_s: float) -> Source:
         """Where the answer came from, judged by what reached the engine in the meantime."""

@@ -10,11 +10,10 @@ from typing import Any
 
 from lsprotocol import types
 
-from nemodiff_lsp.commands import fill_holes, repairs
+from nemodiff_lsp.commands import names
 from nemodiff_lsp.commands.host import Host
 from nemodiff_lsp.commands.tools import path_of
 from nemodiff_lsp.documents.edits import DocumentText
-from nemodiff_lsp.holes.find import find_holes, may_hold_holes
 
 KINDS = (types.CodeActionKind.RefactorRewrite, types.CodeActionKind.QuickFix)
 QUICK_FIX_LABEL = "Repair the diagnosed code (NemoDiff)"
@@ -38,15 +37,18 @@ def code_actions(
     arguments: dict[str, Any] = {"uri": uri, "range": params.range}
     if _is_wanted(params, types.CodeActionKind.RefactorRewrite):
         if _has_holes(DocumentText.of(document, uri), params.range):
-            actions.append(_action(fill_holes.LABEL, fill_holes.NAME, arguments))
+            actions.append(_action(names.FILL_HOLES_LABEL, names.FILL_HOLES, arguments))
         if params.range.start != params.range.end:
-            actions.append(_action(repairs.LABEL, repairs.NAME, arguments))
+            actions.append(_action(names.REPAIR_RANGE_LABEL, names.REPAIR_RANGE, arguments))
     if params.context.diagnostics and _is_wanted(params, types.CodeActionKind.QuickFix):
         actions.append(_quick_fix(uri, params))
     return _as_the_client_knows(host, actions)
 
 
 def _has_holes(document: DocumentText, chosen: types.Range) -> bool:
+    # Only now: the first reply of the server must not wait for it.
+    from nemodiff_lsp.holes.find import find_holes, may_hold_holes
+
     start, end = document.slice_of(chosen)
     text = document.text
     low = text.rfind("\n", 0, start) + 1
@@ -82,7 +84,7 @@ def _quick_fix(uri: str, params: types.CodeActionParams) -> types.CodeAction:
     # The character beyond the end of the line means its end.
     lines = types.Range(types.Position(first, 0), types.Position(last, 2**31 - 1))
     arguments = {"uri": uri, "range": lines, "diagnostics": ranges}
-    action = _action(QUICK_FIX_LABEL, repairs.NAME, arguments)
+    action = _action(QUICK_FIX_LABEL, names.REPAIR_RANGE, arguments)
     action.kind = types.CodeActionKind.QuickFix
     action.diagnostics = params.context.diagnostics
     return action

@@ -18,12 +18,9 @@ from engine.errors import EngineError
 from engine.messages.completion import MODES, Mode
 from nemodiff_lsp.commands.arguments import ArgumentError, Arguments, boolean, one_of, text
 from nemodiff_lsp.commands.code_actions import KINDS, code_actions
-from nemodiff_lsp.commands.fill_holes import NAME as FILL_HOLES
-from nemodiff_lsp.commands.fill_holes import fill_holes
 from nemodiff_lsp.commands.host import Host
 from nemodiff_lsp.commands.long_work import StoppedError
-from nemodiff_lsp.commands.repairs import NAME as REPAIR_RANGE
-from nemodiff_lsp.commands.repairs import repair_range
+from nemodiff_lsp.commands.names import FILL_HOLES, REPAIR_RANGE
 from nemodiff_lsp.commands.report import ProblemLog, report_text
 from nemodiff_lsp.commands.tools import RefusedError, deliver_edit, readable_document
 from nemodiff_lsp.completion.offer_steps import next_line, next_word
@@ -60,8 +57,8 @@ class Commands:
             "nemodiff.acceptNextLine": lambda given, _: self._accept(
                 "nemodiff.acceptNextLine", next_line, given
             ),
-            FILL_HOLES: lambda given, token: fill_holes(self._host, given, token),
-            REPAIR_RANGE: lambda given, token: repair_range(self._host, given, token),
+            FILL_HOLES: self._fill_holes,
+            REPAIR_RANGE: self._repair_range,
             DID_ACCEPT: self._did_accept,
             COPILOT_DID_ACCEPT: self._did_accept,
         }
@@ -151,6 +148,7 @@ class Commands:
         host = self._host
         mode = Arguments("nemodiff.setMode", given, ("mode",)).required("mode", one_of(*MODES))
         host.settings = replace(host.settings, mode=cast(Mode, mode))
+        host.completer.on_settings(host.settings)
         host.show(types.MessageType.Info, f"NemoDiff: the mode is {mode} now.")
         return mode
 
@@ -166,6 +164,18 @@ class Commands:
         # Few editors show the result of a command; all of them keep a log.
         self._host.tell(types.MessageType.Info, report)
         return report
+
+    # Imported when they are called: the first reply of the server must not wait for them.
+
+    async def _fill_holes(self, given: Given, token: types.ProgressToken | None) -> Any:
+        from nemodiff_lsp.commands.fill_holes import fill_holes
+
+        return await fill_holes(self._host, given, token)
+
+    async def _repair_range(self, given: Given, token: types.ProgressToken | None) -> Any:
+        from nemodiff_lsp.commands.repairs import repair_range
+
+        return await repair_range(self._host, given, token)
 
     async def _accept(
         self, name: str, step: Callable[[str], str], given: Given

@@ -24,6 +24,7 @@ from nemodiff_lsp.commands.arguments import (
 )
 from nemodiff_lsp.commands.host import Host
 from nemodiff_lsp.commands.long_work import run_with_progress
+from nemodiff_lsp.commands.names import FILL_HOLES, FILL_HOLES_LABEL
 from nemodiff_lsp.commands.tools import (
     RefusedError,
     deliver_edit,
@@ -40,9 +41,6 @@ from nemodiff_lsp.holes.pieces import Filling, asked_holes, fillings_of, pieces_
 
 if TYPE_CHECKING:
     from engine.messages.fill import Fill
-
-NAME = "nemodiff.fillHoles"
-LABEL = "Fill holes (NemoDiff)"
 
 # Two rounds over a hole on a plain CPU take some seconds.
 _DEADLINE_MS, _DEADLINE_MS_PER_HOLE, _MAX_DEADLINE_MS = 10_000.0, 5_000.0, 120_000.0
@@ -70,7 +68,7 @@ async def fill_holes(
     and {edit} when the client does not apply edits itself. Raises ArgumentError, RefusedError.
     """
     job = _job_of(host, given)
-    fill = await run_with_progress(host.protocol, LABEL, _ask(host, job), token)
+    fill = await run_with_progress(host.protocol, FILL_HOLES_LABEL, _ask(host, job), token)
     if fill is None:
         raise RefusedError("The engine gave no answer; nothing was filled.")
     require_unchanged(host, job.document)
@@ -97,7 +95,7 @@ async def finished_fillings(job: Job, fill: Fill) -> list[Filling]:
 
 def _job_of(host: Host, given: Sequence[Any] | None) -> Job:
     names = ("uri", "range", "positions", "tabStops", "deadlineMs")
-    arguments = Arguments(NAME, given, names)
+    arguments = Arguments(FILL_HOLES, given, names)
     uri = arguments.required("uri", text)
     chosen = arguments.optional("range", a_range)
     cursors = arguments.optional("positions", list_of(position, "positions"))
@@ -193,7 +191,9 @@ def _deliver(host: Host, job: Job, fillings: Sequence[Filling], fill: Fill) -> d
         why = "the time was up" if is_late else "the model had nothing to put there"
         raise RefusedError(f"No hole was filled: {why}.")
     capabilities = host.protocol.client_capabilities
-    result |= deliver_edit(host, workspace_edit(job.document, replacements, capabilities), LABEL)
+    result |= deliver_edit(
+        host, workspace_edit(job.document, replacements, capabilities), FILL_HOLES_LABEL
+    )
     if len(replacements) < len(job.holes):
         why = "the time was up for the rest" if is_late else "the model had nothing for the rest"
         counts = f"{len(replacements)} of {len(job.holes)} holes were filled"

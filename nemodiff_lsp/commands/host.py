@@ -85,6 +85,14 @@ class Engine(Protocol):
     def state(self) -> EngineState: ...
 
 
+class Completer(Protocol):
+    """The pipeline of completions."""
+
+    def on_settings(self, settings: Settings) -> None:
+        """The settings have changed; what was asked under others is of no use."""
+        ...
+
+
 class Host(Protocol):
     """The language server, as the commands see it."""
 
@@ -106,6 +114,8 @@ class Host(Protocol):
     def policy(self) -> Policy: ...
     @property
     def link(self) -> Engine: ...
+    @property
+    def completer(self) -> Completer: ...
 
     def open_document(self, uri: str) -> TextDocument | None:
         """The document if the client has opened it."""

@@ -24,6 +24,7 @@ from nemodiff_lsp.commands.arguments import (
 )
 from nemodiff_lsp.commands.host import Host
 from nemodiff_lsp.commands.long_work import run_with_progress
+from nemodiff_lsp.commands.names import REPAIR_RANGE, REPAIR_RANGE_LABEL
 from nemodiff_lsp.commands.tools import (
     RefusedError,
     deliver_edit,
@@ -41,9 +42,6 @@ from nemodiff_lsp.documents.edits import (
 
 if TYPE_CHECKING:
     from engine.messages.repair import Repair
-
-NAME = "nemodiff.repairRange"
-LABEL = "Repair selection (NemoDiff)"
 
 _DEADLINE_MS = 30_000.0
 _TOKEN = re.compile(r"\w+|\s+|[^\w\s]")
@@ -79,10 +77,12 @@ async def repair_range(
     RefusedError.
     """
     names = ("uri", "range", "diagnostics", "maxShare", "deadlineMs")
-    arguments = Arguments(NAME, given, names)
+    arguments = Arguments(REPAIR_RANGE, given, names)
     max_share = arguments.optional("maxShare", number(0.0, 1.0))
     job = _job_of(host, arguments)
-    repair = await run_with_progress(host.protocol, LABEL, _ask(host, job, max_share), token)
+    repair = await run_with_progress(
+        host.protocol, REPAIR_RANGE_LABEL, _ask(host, job, max_share), token
+    )
     if repair is None:
         raise RefusedError("The engine gave no answer; nothing was repaired.")
     require_unchanged(host, job.document)
@@ -195,7 +195,7 @@ def _deliver(host: Host, job: Job, repair: Repair) -> dict[str, Any]:
     capabilities = host.protocol.client_capabilities
     preview = Preview("NemoDiff: repair", _confidence_sentence(repair))
     edit = workspace_edit(job.document, replacements, capabilities, preview)
-    result = {"numChanges": len(replacements), **deliver_edit(host, edit, LABEL)}
+    result = {"numChanges": len(replacements), **deliver_edit(host, edit, REPAIR_RANGE_LABEL)}
     if not can_preview(capabilities):
         places = "1 place" if len(replacements) == 1 else f"{len(replacements)} places"
         host.show(

@@ -217,7 +217,7 @@ class Completer:
         if completion is None:
             state = self._host.link.state
             is_ended = flight.task.cancelled()
-            why = _OVERTAKEN if is_ended else state.message
+            why = _OVERTAKEN if is_ended else flight.refusal or state.message
             return Answer(why=why, is_lost=is_ended or state.kind == "lost")
         facts, found = completion.facts, alternatives_of(completion)
         logger.info("%s, %d tokens, %d forwards.", facts.mode, facts.tokens, facts.forwards)

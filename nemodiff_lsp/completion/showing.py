@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 from nemodiff_lsp.completion.calls import Asked
 from nemodiff_lsp.documents.snapshot import Snapshot
-from nemodiff_lsp.finishing.finish import Place, finish
 from nemodiff_lsp.reuse.offers import Alternative
 from nemodiff_lsp.settings.settings import Settings
 
@@ -22,6 +21,9 @@ def finish_each(
 
     Texts that look alike are shown once.
     """
+    # Not before it is needed: the first reply of the server must not wait for it.
+    from nemodiff_lsp.finishing.finish import Place, finish
+
     place = Place(
         prefix=now.prefix,
         suffix=now.suffix,

@@ -23,6 +23,7 @@ from nemodiff_lsp.context.dialects import dialect_of
 from nemodiff_lsp.context.files import WorkspaceFiles
 from nemodiff_lsp.context.neighbours import likest_windows
 from nemodiff_lsp.context.regions import RecentRegions
+from nemodiff_lsp.documents.snapshot import as_text
 
 Source = Literal["imports", "recent", "neighbours"]
 SOURCES: tuple[Source, ...] = get_args(Source)
@@ -204,10 +205,11 @@ def _fitting(pieces: Sequence[Snippet], max_chars: int) -> tuple[Snippet, ...]:
     for piece in pieces:
         if left < _MIN_PIECE_CHARS or len(found) == MAX_SNIPPETS:
             break
-        text = piece.text
+        text = as_text(piece.text)
         if len(text) > left:
             text = text[: max(0, text.rfind("\n", 0, left))]
         if text.strip():
-            found.append(Snippet(piece.path, text))
-            left -= len(text) + len(piece.path)
+            path = as_text(piece.path)
+            found.append(Snippet(path, text))
+            left -= len(text) + len(path)
     return tuple(found)

@@ -7,17 +7,25 @@ whole text for each edit.
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 from urllib.parse import unquote
 
 from lsprotocol import types
 from pygls.workspace import PositionCodec, TextDocument, Workspace
 
+from nemodiff_lsp.documents.measures import Measures, measure
 from nemodiff_lsp.documents.positions import column_of, split_lines
+
+_STAMPS = itertools.count()
+_LINES_AT_ONCE = 256
 
 
 class Document(TextDocument):
-    """An open document. `lines`: each with its line end, the last one without; never empty."""
+    """An open document. `lines`: each with its line end, the last one without; never empty.
+
+    Edited on the event loop only. `lines`, `source` and `stamp` may be read from any thread.
+    """
 
     def __init__(
         self,
@@ -28,7 +36,8 @@ class Document(TextDocument):
         position_codec: PositionCodec | None = None,
     ) -> None:
         super().__init__(uri, None, version, language_id, position_codec=position_codec)
-        self._joined: str | None = None
+        # The stamp from before the text was put together, and the text.
+        self._joined: tuple[int, str] | None = None
         self._set_text(source or "")
 
     @property
@@ -37,11 +46,39 @@ class Document(TextDocument):
         return self._lines
 
     @property
+    def stamp(self) -> int:
+        """Names this text: no other text of any document has it, whatever the client counts.
+
+        It is the last thing that an edit changes. So a thread that reads it before the text has a
+        stamp that is void by the time the text can be another one.
+        """
+        return self._stamp
+
+    @property
     def source(self) -> str:
         """The whole text; put together once between two edits."""
-        if self._joined is None:
-            self._joined = "".join(self._lines)
-        return self._joined
+        joined = self._joined
+        if joined is None or joined[0] != self._stamp:
+            joined = self._joined = (self._stamp, "".join(self._lines))
+        return joined[1]
+
+    @property
+    def measures(self) -> Measures | None:
+        """What is counted of the text; None before the first edit of a part of it."""
+        return self._measures
+
+    def start(self, num_chars: int) -> str:
+        """The first lines of the text: at least `num_chars` characters, or all of it."""
+        if num_chars >= self._num_chars:
+            return self.source
+        pieces, length = [], 0
+        # Many lines at a time, because a step for each line of a long text is felt.
+        for first in itertools.count(step=_LINES_AT_ONCE):
+            if length >= num_chars or first >= len(self._lines):
+                break
+            pieces.append("".join(self._lines[first : first + _LINES_AT_ONCE]))
+            length += len(pieces[-1])
+        return "".join(pieces)
 
     @property
     def num_chars(self) -> int:
@@ -78,8 +115,11 @@ class Document(TextDocument):
 
     def _set_text(self, text: str) -> None:
         self._lines = split_lines(text)
-        self._joined = text
         self._num_chars = len(text)
+        # Counting takes longer than what a whole text costs that is judged once.
+        self._measures: Measures | None = None
+        self._stamp = next(_STAMPS)
+        self._joined = (self._stamp, text)
         # A line whose offset is known; it follows the edits, so that no lookup has far to go.
         self._mark_line = self._mark_offset = 0
 
@@ -92,13 +132,15 @@ class Document(TextDocument):
             new = self._lines[first] + new
         self._seek(first)
         old = self._lines[first : last + 1]
-        self._num_chars += len(new) - sum(map(len, old))
         lines = split_lines(new)
         if last + 1 < len(self._lines) and not lines[-1]:
             # What follows the last line end is the line that was not touched.
             lines.pop()
+        measures = (self._measures or measure(self._lines)).after(old, lines)
         self._lines[first : last + 1] = lines
-        self._joined = None
+        self._num_chars += len(new) - sum(map(len, old))
+        self._measures = measures
+        self._stamp = next(_STAMPS)
 
     def _seek(self, line: int) -> None:
         while self._mark_line < line:

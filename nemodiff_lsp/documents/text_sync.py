@@ -101,8 +101,6 @@ def _changed(ls: NemoDiffServer, uri: str, changes: Changes) -> None:
     if document is None:
         return
     key = unquote(uri)
-    # Not every client counts versions up, and this text has not been judged.
-    ls.admission.forget(key)
     cursor = cursor_after(changes, document.encoding)
     # What is in flight may go on if the user types along it; the one who waited for it is told
     # that the text has changed.

@@ -79,26 +79,44 @@ class Scan:
 
 @lru_cache(maxsize=_NUM_SCANS_KEPT)
 def scan(text: str, language: Language) -> Scan:
-    """What `text` holds, taken to begin in code."""
+    """What `text` holds, taken to begin in code.
+
+    What is typed changes the last line, so the lines above it are scanned once for many texts.
+    """
+    return scan_on(text[: text.rfind("\n") + 1], text, language)
+
+
+def scan_with(before: str, text: str, language: Language) -> Scan:
+    """What `before` and `text` hold together; `before` is scanned once for many texts."""
+    return scan_on(before, before + text, language)
+
+
+@lru_cache(maxsize=_NUM_SCANS_KEPT)
+def scan_whole(text: str, language: Language) -> Scan:
+    """As `scan`, without anything that is known of other texts."""
     return Scan(text, (), (), "") if language.is_prose else _scan(text, language, 0)
 
 
 @lru_cache(maxsize=_NUM_SCANS_KEPT)
 def scan_on(before: str, text: str, language: Language) -> Scan:
-    """What `before` and `text` hold together; `before` is scanned once for many texts."""
-    left = scan(before, language)
-    # From the last line that begins in code on, `text` may change how `before` is read.
+    """What `text`, which starts with `before`, holds, as far as it can from a scan of `before`."""
+    if language.is_prose or "\n" not in before:
+        return scan_whole(text, language)
+    is_line_end = before.endswith("\n")
+    left = scan_whole(before, language) if is_line_end else scan(before, language)
+    # From the last line that begins in code on, more text may change how `before` is read.
     safe = before.rfind("\n") + 1
     for span in reversed(left.spans):
-        if span.end >= safe > span.start:
+        if span.end < safe:
+            break
+        if span.start < safe:
             safe = before.rfind("\n", 0, span.start) + 1
-    if language.is_prose or safe == 0:
-        return scan(before + text, language)
-    tail = _scan(before + text, language, safe)
+    tail = _scan(text, language, safe)
+    num_brackets, num_spans = (bisect_left(each, (safe,)) for each in (left.brackets, left.spans))
     return Scan(
-        before + text,
-        tuple(b for b in left.brackets if b.at < safe) + tail.brackets,
-        tuple(span for span in left.spans if span.start < safe) + tail.spans,
+        text,
+        left.brackets[:num_brackets] + tail.brackets,
+        left.spans[:num_spans] + tail.spans,
         tail.open_quote,
     )
 

@@ -10,7 +10,7 @@ from functools import cached_property
 
 from nemodiff_lsp.finishing.languages import Language, language_of
 from nemodiff_lsp.finishing.place import WINDOW_PREFIX_CHARS, WINDOW_SUFFIX_CHARS, Place
-from nemodiff_lsp.finishing.scan import Scan, num_missing_closers, scan, scan_on
+from nemodiff_lsp.finishing.scan import Scan, num_missing_closers, scan, scan_with
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ class Site:
 
     def scan_with(self, text: str) -> Scan:
         """What stands left of the cursor once `text` has been inserted."""
-        return scan_on(self.place.prefix, text, self.language)
+        return scan_with(self.place.prefix, text, self.language)
 
 
 def site_of(place: Place, *, is_invoked: bool, is_draft: bool) -> Site:

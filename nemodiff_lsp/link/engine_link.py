@@ -10,7 +10,7 @@ import asyncio
 import importlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -132,26 +132,32 @@ class EngineLink:
         self._set(EngineState("joining", "The engine is being restarted."))
         self.start()
 
-    async def configure(self, options: EngineOptions) -> None:
-        """Use another engine from now on; what the old one was asked comes to nothing."""
+    def configure(self, options: EngineOptions) -> Coroutine[Any, Any, None]:
+        """Use another engine from now on; what the old one was asked comes to nothing.
+
+        That holds when this returns; to await the result closes what the old one was reached by.
+        """
         if options == self._options or self._is_closed:
-            return
-        await self._stop_joining()
+            return _closed(None, None)
+        old_client, self._client = self._client, None
+        old_joining, self._joining = self._joining, None
+        if old_joining is not None:
+            old_joining.cancel()
         self._options = options
-        old, self._client = self._client, None
         self._is_joined = False
         self._search = self._new_search()
         self._problems.forget()
         self._set(EngineState("joining", "The engine is being looked for."))
         self.start()
-        if old is not None:
-            await old.aclose()
+        return _closed(old_joining, old_client)
 
     async def close(self) -> None:
         """Give up a start under way and close the connections; the engine itself lives on."""
         self._is_closed = True
         self._is_joined = False
-        await self._stop_joining()
+        if self._joining is not None:
+            self._joining.cancel()
+            await asyncio.wait({self._joining})
         self._set(EngineState("closed", "The language server is shutting down."))
         if self._client is not None:
             await self._client.aclose()
@@ -250,17 +256,20 @@ class EngineLink:
     def _new_search(self) -> EngineSearch:
         return EngineSearch(self._options, self._problems, self._set)
 
-    async def _stop_joining(self) -> None:
-        if self._joining is not None:
-            self._joining.cancel()
-            await asyncio.wait({self._joining})
-
     def _set(self, state: EngineState) -> None:
         if state == self._state:
             return
         self._state = state
         for listener in self._listeners:
             _tell_state(listener, state)
+
+
+async def _closed(joining: asyncio.Task[None] | None, client: AsyncEngineClient | None) -> None:
+    """Return when the cancelled `joining` has ended and `client` is closed."""
+    if joining is not None:
+        await asyncio.wait({joining})
+    if client is not None:
+        await client.aclose()
 
 
 def _left_ms(deadline_ms: float | None, start_s: float) -> float | None:

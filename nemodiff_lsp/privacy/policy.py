@@ -6,17 +6,18 @@ out. Warm it takes a stat for each ignore file that could matter and a pass over
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import re
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nemodiff_lsp.privacy.content import objection_to
+from nemodiff_lsp.privacy.content import EditedText, objection_to, objection_to_edited
+from nemodiff_lsp.privacy.git import GitPending, GitUnanswered
 from nemodiff_lsp.privacy.ignore import (
     BrokenIgnoreFile,
     IgnoreFiles,
@@ -24,13 +25,7 @@ from nemodiff_lsp.privacy.ignore import (
     parse_rules,
 )
 from nemodiff_lsp.privacy.location import locate_document
-from nemodiff_lsp.privacy.repository import (
-    GitUnanswered,
-    Repositories,
-    folders_above,
-    is_within,
-    work_trees,
-)
+from nemodiff_lsp.privacy.repository import Repositories, folders_above, is_within, work_trees
 from nemodiff_lsp.privacy.secrets import is_secret_language, is_secret_name, is_secret_path
 from nemodiff_lsp.privacy.watched import Watched
 from nemodiff_lsp.settings.settings import Settings
@@ -42,8 +37,6 @@ _UNENCODED = re.compile(r"[?#]")
 OWN_IGNORE_FILE = ".nemodiffignore"
 GIT_IGNORE_FILE = ".gitignore"
 _MAX_KEPT_VERDICTS = 1_024
-# How long a git that gave no answer is left alone.
-_RETRY_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,33 +86,21 @@ class FilePolicy:
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._lock = threading.Lock()
 
-    def judge(self, uri: str, text: str | None, *, language_id: str | None = None) -> Verdict:
+    def judge(
+        self, uri: str, text: str | EditedText | None, *, language_id: str | None = None
+    ) -> Verdict:
         """Whether the document may be completed and be context. Never raises.
 
         text: the whole document. None judges the place alone: judge again, with the text, before
         any of it is used.
         """
         try:
-            with self._lock:
-                verdict = self._judge_place(uri)
-                # A sign that should be encoded may belong to the name or end it: both must pass.
-                short = _UNENCODED.split(uri, maxsplit=1)[0]
-                if verdict.is_allowed and short != uri:
-                    verdict = self._judge_place(short)
+            verdict = self._judge_uri(uri)
             if not verdict.is_allowed:
                 return verdict
             if is_secret_language(language_id):
                 return _SECRET_LANGUAGE
-            objection = (
-                None
-                if text is None
-                else objection_to(
-                    text,
-                    language_id,
-                    max_chars=self._max_chars,
-                    max_line_chars=self._max_line_chars,
-                )
-            )
+            objection = None if text is None else self._objection_to(text, language_id)
             return _ALLOWED if objection is None else Verdict(False, objection)
         except Exception as error:
             logger.debug("A document could not be judged.", exc_info=True)
@@ -129,6 +110,28 @@ class FilePolicy:
     def judge_path(self, path: Path, text: str | None) -> Verdict:
         """`judge` for a file that the editor has not opened."""
         return self.judge(path.absolute().as_uri(), text)
+
+    def _objection_to(self, text: str | EditedText, language_id: str | None) -> str | None:
+        limits = {"max_chars": self._max_chars, "max_line_chars": self._max_line_chars}
+        if isinstance(text, str):
+            return objection_to(text, language_id, **limits)
+        return objection_to_edited(text, language_id, **limits)
+
+    def _judge_uri(self, uri: str) -> Verdict:
+        """Off the event loop it waits for git; on it, a git that takes its time means no."""
+        while True:
+            try:
+                with self._lock:
+                    verdict = self._judge_place(uri)
+                    # A sign that should be encoded may belong to the name or end it: both must
+                    # pass.
+                    short = _UNENCODED.split(uri, maxsplit=1)[0]
+                    if verdict.is_allowed and short != uri:
+                        verdict = self._judge_place(short)
+                    return verdict
+            except GitPending as pending:
+                if _is_on_event_loop() or not pending.wait():
+                    return Verdict(False, str(pending))
 
     def _judge_place(self, uri: str) -> Verdict:
         kept = self._kept.get(uri)
@@ -164,7 +167,7 @@ class FilePolicy:
                     return verdict
         except BrokenIgnoreFile as broken:
             if isinstance(broken, GitUnanswered):
-                watched.retry_at_s = time.monotonic() + _RETRY_S
+                watched.retry_at_s = broken.retry_at_s
             return Verdict(False, str(broken))
         return _ALLOWED
 
@@ -200,3 +203,11 @@ class FilePolicy:
                 "repaired, nothing is completed."
             ) from None
         return is_hidden_by_rules(path, top, rules)
+
+
+def _is_on_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

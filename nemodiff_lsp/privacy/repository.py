@@ -9,18 +9,15 @@ from __future__ import annotations
 import os
 import re
 import stat
-import subprocess
 from collections.abc import Sequence
 
+from nemodiff_lsp.privacy.git import GitAnswers, broken
 from nemodiff_lsp.privacy.ignore import BrokenIgnoreFile, IgnoreFiles, Rules
 from nemodiff_lsp.privacy.regular_file import UnreadableFile, read_regular_file
-from nemodiff_lsp.privacy.watched import Stamp, Watched
+from nemodiff_lsp.privacy.watched import Watched
 
 _MAX_POINTER_BYTES = 64 * 1024
 _MAX_CONFIG_BYTES = 4 * 1024 * 1024
-_GIT_LIMIT_S = 5.0
-_NO_SUCH_KEY = 1
-_KEPT_VARIABLES = ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM")
 _MAY_NAME_A_FILE = re.compile(rb"excludesfile|\[\s*include", re.IGNORECASE)
 
 _GLOBAL_NAME = "git's global ignore file"
@@ -60,10 +57,6 @@ def is_within(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
-class GitUnanswered(BrokenIgnoreFile):
-    """git did not answer, which a busy machine may have been the reason of."""
-
-
 class Repositories:
     """Finds and reads what applies to a whole work tree, weakest first.
 
@@ -75,10 +68,10 @@ class Repositories:
         self._files = files
         self._folders = tuple(folders)
         self._is_trusted = is_trusted
-        self._named: dict[str, tuple[Stamp, str | None]] = {}
+        self._git = GitAnswers()
 
     def base_rules(self, root: str, watched: Watched) -> list[Rules]:
-        """The rules of core.excludesFile and info/exclude. Raises BrokenIgnoreFile."""
+        """The rules of core.excludesFile and info/exclude. Raises BrokenIgnoreFile, GitPending."""
         common = self._common_folder(root, watched)
         named = self._named_by_repository(root, common, watched)
         if named is not None:
@@ -95,10 +88,10 @@ class Repositories:
             if stat.S_ISDIR(os.stat(dot_git).st_mode):
                 return dot_git
         except OSError as error:
-            raise BrokenIgnoreFile(_broken(".git", error.strerror or "unreadable")) from None
+            raise BrokenIgnoreFile(broken(".git", error.strerror or "unreadable")) from None
         pointer = _pointer(dot_git, watched, prefix="gitdir:")
         if pointer is None:
-            raise BrokenIgnoreFile(_broken(".git", "it points nowhere"))
+            raise BrokenIgnoreFile(broken(".git", "it points nowhere"))
         own = os.path.normpath(os.path.join(root, pointer))
         shared = _pointer(os.path.join(own, "commondir"), watched)
         common = own if shared is None else os.path.normpath(os.path.join(own, shared))
@@ -109,27 +102,25 @@ class Repositories:
         if self._is_trusted or any(is_within(real, each) for each in (root, *self._folders)):
             return path
         raise BrokenIgnoreFile(
-            _broken(name, "it leads out of the opened folder, which is not trusted")
+            broken(name, "it leads out of the opened folder, which is not trusted")
         )
 
     def _named_by_repository(self, root: str, common: str, watched: Watched) -> str | None:
         """core.excludesFile of the repository itself, or None."""
         config = os.path.join(common, "config")
         stamp = watched.file(config)
-        kept = self._named.get(config)
-        if kept is None or kept[0] != stamp:
-            named = None
-            if stamp is not None:
-                try:
-                    content = read_regular_file(config, max_bytes=_MAX_CONFIG_BYTES) or b""
-                except UnreadableFile as error:
-                    raise BrokenIgnoreFile(_broken(".git/config", str(error))) from None
-                if _MAY_NAME_A_FILE.search(content):
-                    named = _ask_git("--file", config, "--includes")
-            kept = self._named[config] = (stamp, named)
-        if kept[1] is None:
+        if stamp is None:
             return None
-        return self._reachable(os.path.join(root, kept[1]), root, "core.excludesFile")
+        try:
+            content = read_regular_file(config, max_bytes=_MAX_CONFIG_BYTES) or b""
+        except UnreadableFile as error:
+            raise BrokenIgnoreFile(broken(".git/config", str(error))) from None
+        if not _MAY_NAME_A_FILE.search(content):
+            return None
+        named = self._git.excludes_file(config, stamp, ("--file", config, "--includes"))
+        if named is None:
+            return None
+        return self._reachable(os.path.join(root, named), root, "core.excludesFile")
 
     def _global_rules(self, watched: Watched) -> Rules:
         home = os.path.expanduser("~")
@@ -144,10 +135,8 @@ class Repositories:
             ]
         )
         stamps = tuple(number for path in candidates for number in watched.file(path) or (0,))
-        kept = self._named.get("")
-        if kept is None or kept[0] != stamps:
-            kept = self._named[""] = (stamps, _ask_git("--includes"))
-        path = kept[1] or os.path.join(settled, "git", "ignore")
+        named = self._git.excludes_file("", stamps, ("--includes",))
+        path = named or os.path.join(settled, "git", "ignore")
         return self._files.rules(os.path.join(home, path), watched, shown_as=_GLOBAL_NAME)
 
 
@@ -157,44 +146,8 @@ def _pointer(path: str, watched: Watched, *, prefix: str = "") -> str | None:
     try:
         content = read_regular_file(path, max_bytes=_MAX_POINTER_BYTES)
     except UnreadableFile as error:
-        raise BrokenIgnoreFile(_broken(".git", str(error))) from None
+        raise BrokenIgnoreFile(broken(".git", str(error))) from None
     line = os.fsdecode(content or b"").strip("\r\n")
     if not line.startswith(prefix) or "\0" in line:
         return None
     return line.removeprefix(prefix).strip() or None
-
-
-def _ask_git(*options: str) -> str | None:
-    """core.excludesFile, from the root folder, which is nobody's work tree; None when not set.
-
-    Without git on the machine nobody has set it. Raises BrokenIgnoreFile when git has no answer,
-    GitUnanswered when that may be otherwise in a while.
-    """
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("GIT_") or name in _KEPT_VARIABLES
-    }
-    command = ["git", "config", *options, "--type=path", "--null", "--get", "core.excludesFile"]
-    try:
-        answer = subprocess.run(
-            command,
-            cwd=os.path.abspath(os.sep),
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_GIT_LIMIT_S,
-        )
-    except FileNotFoundError:
-        return None
-    except (OSError, subprocess.SubprocessError) as error:
-        raise GitUnanswered(_broken("git's configuration", type(error).__name__)) from None
-    if answer.returncode == _NO_SUCH_KEY:
-        return None
-    if answer.returncode != 0:
-        raise BrokenIgnoreFile(_broken("git's configuration", "git cannot read it"))
-    return os.fsdecode(answer.stdout).rstrip("\0") or None
-
-
-def _broken(name: str, why: str) -> str:
-    return f"{name} cannot be used ({why}); until it is repaired, what it might hide is left out."

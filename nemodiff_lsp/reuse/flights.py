@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from engine.messages.completion import Completion, CompletionRequest
@@ -32,12 +33,15 @@ _MAX_TYPED_CHARS = 64
 _FIRST_PATIENCE_S = 0.15
 _LATENCIES = 1.5
 
+_TOO_MANY = "More requests than the setting maxRequestsPerSecond allows: this one was too late."
+
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Flight:
     """One request in flight. scope: see `CompletionCache`. asker: who waits for it, if anybody.
 
     started_s: when it went off (monotonic), None while it is held back by the rate limit.
+    refusal: why it never went off, in a sentence.
     """
 
     place: Snapshot
@@ -47,6 +51,7 @@ class Flight:
     is_invoked: bool
     asker: object | None = None
     started_s: float | None = None
+    refusal: str = ""
     task: asyncio.Future[Completion | None] = field(init=False)
     grace: asyncio.TimerHandle | None = None
 
@@ -90,7 +95,15 @@ class Flights:
         return self._flights.get(key)
 
     def launch(self, flight: Flight) -> Flight:
-        """Send `flight` off in place of what is in flight for its document."""
+        """Send `flight` off in place of what is in flight for its document.
+
+        Work ahead that the rate limit has no room for is dropped: it changes nothing, and has no
+        result.
+        """
+        if flight.purpose != "asked" and not self._pacer.admit_ahead():
+            flight.task = asyncio.get_running_loop().create_future()
+            flight.task.set_result(None)
+            return flight
         self.cancel(flight.place.key)
         if flight.purpose == "asked":
             self._cancel_prefetches()
@@ -179,10 +192,11 @@ class Flights:
 
     async def _fly(self, flight: Flight) -> Completion | None:
         try:
-            if not flight.is_invoked:
-                await self._pacer.admit()
+            request = await self._admitted(flight)
+            if request is None:
+                return None
             flight.started_s = self._clock()
-            completion = await self._ask(flight.request)
+            completion = await self._ask(request)
         except Exception as error:
             # The last resort: nobody may be left waiting for a flight that broke.
             logger.error("A request to the engine failed (%s).", type(error).__name__)
@@ -196,6 +210,22 @@ class Flights:
                 self._pacer.note_latency((self._clock() - flight.started_s) * 1000.0)
             self._land(flight, completion)
         return completion
+
+    async def _admitted(self, flight: Flight) -> CompletionRequest | None:
+        """The request with what is left of its deadline, once the rate limit lets it go; None when
+        that is too late."""
+        request = flight.request
+        if flight.is_invoked or flight.purpose != "asked":
+            return request
+        deadline_ms = math.inf if request.deadline_ms is None else request.deadline_ms
+        began_s = self._clock()
+        is_admitted = await self._pacer.admit(deadline_ms / 1000.0)
+        left_ms = deadline_ms - (self._clock() - began_s) * 1000.0
+        # Below a millisecond no request is valid, nor of any use.
+        if not is_admitted or left_ms < 1.0:
+            flight.refusal = _TOO_MANY
+            return None
+        return request if request.deadline_ms is None else replace(request, deadline_ms=left_ms)
 
 
 def _stop_grace(flight: Flight) -> None:

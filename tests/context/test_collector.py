@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pygls.uris import from_fs_path
 
+from engine.messages.completion import CompletionRequest
 from nemodiff_lsp.context.collector import SOURCES, ContextCollector, Cursor, Source
 from nemodiff_lsp.context.dialects import dialect_of
 from nemodiff_lsp.context.imports import imports_of
@@ -297,3 +299,22 @@ def test_any_text_can_be_read(text: str, language_id: str) -> None:
     known = {line.rstrip() for line in text.split("\n")} | {"    ...", ""}
     for line in outline(text, None, dialect).split("\n"):
         assert line in known or len(line) == 160
+
+
+async def test_half_a_character_in_another_file_costs_no_request(workspace: Workspace) -> None:
+    """Editors can hold half a surrogate pair, which is not text: UTF-8 cannot carry it."""
+    store = STORE.replace("LIMIT = 10", 'LIMIT = "\ud83d"').replace("name: str", 'name: "\udc00"')
+    path = workspace.write("store.py", STORE)
+    uri = workspace.show(path, store)
+    workspace.collector.touched(uri, 4)
+    text = (
+        "import os\nfrom store import Store  # \ud83d\n\nclass Store:\n    size: int = 0\n    def "
+    )
+    own = workspace.show(workspace.folder / "app.py", text)
+    found = await workspace.collector.snippets(Cursor(own, "python", text), max_chars=4000)
+    assert found
+    request = CompletionRequest(prompt="x", context=found).to_json()
+    assert "\ufffd" in json.dumps(request, ensure_ascii=False).encode("utf-8").decode("utf-8")
+    texts = "\n".join(each.text for each in found)
+    assert 'LIMIT = "\ufffd"' in texts, "the region that was touched"
+    assert 'name: "\ufffd"' in texts, "the definition behind the import"

@@ -183,3 +183,19 @@ def _noted(made: list[KVCache]) -> KVCache:
 
 
 _DECODER: list[Any] = []
+
+
+def test_by_default_there_is_room_for_four_windows_with_what_other_files_bring(
+    tiny_config: EngineConfig,
+) -> None:
+    per_token = Engine.load(tiny_config).decoder.new_cache().num_bytes // 512
+    # Twice the least that is kept in any case, in the steps in which a cache grows.
+    num_tokens = 2 * 256 * 2**20 // (4 * per_token) // 512 * 512
+    text_tokens = tiny_config.max_prefix_tokens + tiny_config.max_suffix_tokens
+    config = replace(tiny_config, max_context_tokens=num_tokens - text_tokens)
+    cache = Engine.load(config).prefix_cache
+    for name in "abcd":
+        taken = cache.take(name, [1, 2])
+        taken.reserve(num_tokens)
+        cache.give_back(name, taken)
+    assert cache.documents == tuple("abcd")

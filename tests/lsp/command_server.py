@@ -62,6 +62,7 @@ class CommandServer(LanguageServer):
         self.policy = self
         self.offers = self
         self.offer: Offer | None = None
+        self.completer = SimpleNamespace(on_settings=lambda settings: None)
         options = EngineOptions(EngineAddress.parse(socket), may_start=False)
         self.link = EngineLink(options, self.tell, self.show)
 

@@ -257,3 +257,34 @@ async def test_an_engine_that_dies_under_a_request_is_lost_when_the_reply_is_mad
     monkeypatch.undo()
     assert await under_test.texts() == ["pass"]
     assert under_test.link.state.kind == "ready"
+
+
+@pytest.mark.parametrize("names", ["XAX", "XAB", "XABX", "XXAAX"])
+async def test_options_changed_in_one_batch_end_at_the_last(
+    make_link: MakeLink, tmp_path: Path, names: str
+) -> None:
+    """As `use_engine` does: it compares, and leaves what is to be awaited to a task."""
+    under_test = make_link(may_start=False)
+    sockets = {"X": under_test.link.options}
+    for name in "AB":
+        address = EngineAddress(socket=Path(f"/nonexistent/{name}.sock"))
+        sockets[name] = EngineOptions(address, may_start=False)
+    link, tasks = under_test.link, []
+    for name in names:
+        if sockets[name] != link.options:
+            tasks.append(asyncio.ensure_future(link.configure(sockets[name])))
+        link.start()
+    await asyncio.gather(*tasks)
+    assert link.options == sockets[names[-1]]
+
+
+async def test_a_change_there_and_back_leaves_the_engine_in_use(
+    make_link: MakeLink, socket_path: Path
+) -> None:
+    under_test = make_link(may_start=False)
+    link, usual = under_test.link, under_test.link.options
+    elsewhere = EngineOptions(EngineAddress(socket=Path("/nonexistent/a.sock")), may_start=False)
+    with FakeEngine(socket_path):
+        assert await under_test.texts() == ["pass"]
+        await asyncio.gather(link.configure(elsewhere), link.configure(usual))
+        assert await under_test.texts() == ["pass"]

@@ -249,7 +249,7 @@ def test_every_interleaving_keeps_the_promises(
 
     monkeypatch.setattr("nemodiff_lsp.completion.inline.inline_items", checked)
     # The rules of finishing have tests of their own; here every text must be traceable.
-    monkeypatch.setattr("nemodiff_lsp.completion.showing.finish", unchanged)
+    monkeypatch.setattr("nemodiff_lsp.finishing.finish.finish", unchanged)
     # Half a second for each server otherwise.
     monkeypatch.setattr("nemodiff_lsp.server.make_converter", functools.cache(make_converter))
     machine = type("Machine", (Interleavings,), {"client": client})

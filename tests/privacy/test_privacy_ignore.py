@@ -274,13 +274,13 @@ def test_a_git_that_does_not_answer_hides_files_only_for_a_while(
 
     policy = FilePolicy([tmp_path], is_trusted=True, settings=Settings())
     with monkeypatch.context() as patch:
-        patch.setattr("nemodiff_lsp.privacy.repository.subprocess.run", hangs)
+        patch.setattr("nemodiff_lsp.privacy.git.subprocess.run", hangs)
         for _ in range(3):
             assert not policy.judge_path(tmp_path / "a.py", "x = 1\n").is_allowed
         assert calls == 1, "git is left alone for a while"
-    monkeypatch.setattr("nemodiff_lsp.privacy.policy._RETRY_S", 0.0)
+    monkeypatch.setattr("nemodiff_lsp.privacy.git._RETRY_S", 0.0)
     again = FilePolicy([tmp_path], is_trusted=True, settings=Settings())
     with monkeypatch.context() as patch:
-        patch.setattr("nemodiff_lsp.privacy.repository.subprocess.run", hangs)
+        patch.setattr("nemodiff_lsp.privacy.git.subprocess.run", hangs)
         assert not again.judge_path(tmp_path / "a.py", "x = 1\n").is_allowed
     assert again.judge_path(tmp_path / "a.py", "x = 1\n").is_allowed

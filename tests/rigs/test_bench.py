@@ -21,13 +21,14 @@ from hypothesis import strategies as st
 from engine.messages.address import EngineAddress
 from engine.messages.client import AsyncEngineClient
 from engine.messages.completion import Completion, CompletionRequest
-from nemodiff_lsp.bench import overhead
+from nemodiff_lsp.bench import overhead, replay
 from nemodiff_lsp.bench.comparison import VARIANTS, Plan, compare
 from nemodiff_lsp.bench.engines import EngineChoice
 from nemodiff_lsp.bench.figures import jain_index, percentile, slope
+from nemodiff_lsp.bench.lsp_client import Reply
 from nemodiff_lsp.bench.markdown import comparison_markdown
 from nemodiff_lsp.bench.oracle import WRONG, Oracle
-from nemodiff_lsp.bench.replay import Habits
+from nemodiff_lsp.bench.replay import Habits, Style
 from nemodiff_lsp.bench.scripted_engine import ScriptedEngine, Speed, serving
 from nemodiff_lsp.bench.tap import Tap
 from nemodiff_lsp.bench.typing_trace import Edit, Sitting
@@ -102,8 +103,9 @@ async def test_a_fast_typist_overtakes_and_every_request_is_answered() -> None:
             sittings=[SITTING],
             variants=[VARIANTS["full"]],
             # One forward takes longer than the next key does.
-            engine=EngineChoice(skill=0.0, speed=Speed(100.0)),
-            habits=Habits(keys_per_s=50.0),
+            engine=EngineChoice(skill=0.0, speed=Speed(1_000.0)),
+            # Keys that come within VS Code's own wait would ask nothing.
+            habits=Habits(keys_per_s=12.0),
             settings=SETTINGS,
         ),
         lambda _: None,
@@ -112,6 +114,48 @@ async def test_a_fast_typist_overtakes_and_every_request_is_answered() -> None:
     assert figures["sources"]["overtaken"] > 0
     assert figures["unanswered"] == figures["errors"] == 0
     assert figures["asked"] == sum(figures["sources"].values())
+
+
+class Wire:
+    """In place of LspClient: notes what is sent, and answers nothing before the end."""
+
+    has_incremental_sync = True
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+        self.asked: list[asyncio.Future[Reply]] = []
+
+    def notify(self, method: str, params: object) -> None:
+        self.sent.append(method.rpartition("/")[2])
+        if method == "textDocument/didClose":
+            for future in self.asked:
+                future.set_result(Reply(None, None, 0.0))
+
+    def ask(self, method: str, params: object) -> tuple[int, asyncio.Future[Reply]]:
+        self.notify(method, params)
+        self.asked.append(asyncio.get_running_loop().create_future())
+        return len(self.asked), self.asked[-1]
+
+    def cancel(self, msg_id: int) -> None:
+        self.sent.append(f"cancel {msg_id}")
+
+
+@pytest.mark.parametrize(
+    ("style", "between"), [("vscode", ["cancel 1", "inlineCompletion"]), ("neovim", [])]
+)
+async def test_a_simulated_client_sends_what_the_real_one_does_in_its_order(
+    monkeypatch: pytest.MonkeyPatch, style: Style, between: list[str]
+) -> None:
+    """VS Code tells the change, then cancels, then waits, then asks; Neovim waits for a pause."""
+    monkeypatch.setitem(replay.WAIT_S, "vscode", 0.0)
+    wire, log = Wire(), replay.Log()
+    habits = Habits(style, keys_per_s=12.0)
+    user = replay.User(wire, None, habits, log)  # type: ignore[arg-type]
+    sitting = Sitting("c", "a.py", "python", "", (Edit(0, 0, "ab"),))
+    await user.sit(sitting, "file:///a.py")
+    first = ["inlineCompletion"] if style == "vscode" else []
+    last = ["cancel 2"] if style == "vscode" else []
+    assert wire.sent == ["didOpen", "didChange", *first, "didChange", *between, *last, "didClose"]
 
 
 def test_the_command_writes_json_and_markdown(tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ NUM_PIECES = 5
 
 ENGINE_ERROR = "!engine-error "
 FAULT = "!fault "
+DEVICE_FAULT = "!device-fault "
+"""Fails as a GPU does: with torch's own error, in the pass."""
 ENDLESS = "!endless "
 WITHDRAW = "!withdraw "
 
@@ -170,6 +172,9 @@ class ScriptedWork:
     def fail_if_asked_to(self) -> None:
         if self.name.startswith(FAULT):
             self.error = KeyError(self.name)
+        elif self.name.startswith(DEVICE_FAULT):
+            self.error = RuntimeError("CUDA error: device-side assert triggered")
+        if self.error is not None:
             self._engine.finished.put(self.error)
 
     def go_on(self) -> None:
