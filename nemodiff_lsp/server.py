@@ -199,17 +199,17 @@ class NemoDiffServer(LanguageServer):
     def set_configuration(self, values: object) -> None:
         """Take the client's configuration, ours or that of all servers."""
         section = section_of(values)
-        # Clients also send this for other servers' sections, and without any when they want us to
-        # ask.
+        # Clients also send this for other servers' sections, and without any to have us ask.
         if section is not None:
             self.sources.set_configuration({SECTION: section})
             self.apply_settings()
 
     def set_folders(self) -> None:
-        """Other folders have been opened, or some closed."""
+        """Other folders have been opened, or some closed: what is in flight may be forbidden."""
         self._folders = configuration.folders_of(self.workspace)
         self.sources.set_folders(self._folders)
         self.apply_settings()
+        self.completer.close()
 
     def apply_settings(self) -> None:
         """Read the settings anew and tell the user of each one that cannot be used."""
@@ -226,10 +226,13 @@ class NemoDiffServer(LanguageServer):
         task.add_done_callback(self._kept.discard)
 
     def _read_settings(self) -> None:
+        before = self.settings, self.sources.is_trusted
         self.settings, problems = self.sources.resolve()
         self._problems += problems
         self._refresh()
-        self.completer.on_settings(self.settings)
+        # Clients also tell what is known already, in the middle of a first request.
+        if before != (self.settings, self.sources.is_trusted):
+            self.completer.on_settings(self.settings)
 
     def _refresh(self) -> None:
         """Make anew what depends on the settings and the folders."""

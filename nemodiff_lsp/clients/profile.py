@@ -128,6 +128,13 @@ _ROWS = (
         supports_snippets=True,
         runs_command=True,
     ),
+    # Our own plugin asks at each key and runs the command of what was accepted.
+    _Row(
+        name="nemodiff-jetbrains",
+        pattern=r"^nemodiff plugin$",
+        runs_command=True,
+        asks_unannounced=True,
+    ),
     # Snippet text is inserted raw, a range behind the cursor is drawn wrongly, no command is run.
     _Row(
         name="lsp4ij",

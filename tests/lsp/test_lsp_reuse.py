@@ -333,6 +333,20 @@ async def test_other_settings_end_what_was_asked_under_the_old_ones() -> None:
     assert session.link.requests[1].max_tokens == 7
 
 
+async def test_settings_that_say_nothing_new_end_nothing() -> None:
+    session = await started()
+    asked = session.ask(len(PREFIX))
+    running = await session.asked(1)
+    for values in ({}, {"maxTokens": session.server.settings.max_tokens}):
+        settings = {"nemodiff": values}
+        session.notify("workspace/didChangeConfiguration", {"settings": settings})
+    await session.settle()
+    assert not running.is_cancelled
+    running.done.set_result(whole(OFFER))
+    (item,) = (await session.reply(asked))["result"]["items"]
+    assert item["insertText"] == OFFER
+
+
 async def test_other_files_that_cannot_be_looked_at_cost_no_completion(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -81,6 +81,13 @@ def test_neovim_waits_so_starting_early_pays() -> None:
     assert profile.range_style == "zero" and not profile.knows_status
 
 
+def test_our_jetbrains_plugin_runs_the_command_that_lsp4ij_does_not() -> None:
+    profile = initialize("NemoDiff plugin")
+    assert profile.name == "nemodiff-jetbrains"
+    assert profile.runs_command and not profile.supports_snippets and profile.supports_inline
+    assert profile.wait_ms == 0
+
+
 def test_lsp4ij_runs_no_command_and_expands_no_snippet() -> None:
     profile = initialize("IntelliJ IDEA")
     assert (profile.wait_ms, profile.starts_on_change) == (300, True)
