@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from neovim import Neovim, find_neovim
+from neovim import PLUGIN_INIT, Neovim, find_neovim
 
 from engine.config import DEFAULT_MODEL
 from engine.messages.address import EngineAddress
@@ -146,3 +146,20 @@ def test_a_file_with_secrets_stays_silent(editor: Neovim, project: Path) -> None
     editor.open(project / "values.py")
     type_below(editor, 1, "URL = f'http://{HOST}:")
     assert editor.wait_for(editor.ghosts)
+
+
+def test_the_plugin(socket: Path, project: Path) -> None:
+    """As the documented set-up has it; Tab is mapped by the plugin."""
+    assert NEOVIM is not None
+    command = [sys.executable, "-m", "nemodiff_lsp", "--engine-socket", str(socket)]
+    plugin = Path(__file__).resolve().parents[2] / "editors" / "neovim"
+    options = {"plugin": str(plugin), "settings": OPTIONS}
+    with Neovim(NEOVIM, project.parent, command, options, init=PLUGIN_INIT) as editor:
+        editor.open(project / "stock.py")
+        type_below(editor, BODY_LINE, "self.counts[article] ")
+        ((line, column, ghost),) = editor.wait_for(editor.ghosts)
+        assert editor.lua("return require('nemodiff').status()") == "NemoDiff"
+        before = editor.text().split("\n")[line]
+        editor.press("<Tab>")
+        editor.wait_for(lambda: editor.text().split("\n")[line] == before[:column] + ghost)
+        ast.parse(editor.text())

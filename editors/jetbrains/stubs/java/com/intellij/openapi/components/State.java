@@ -1,0 +1,10 @@
+// Stub for compiling only. Source: JetBrains/intellij-community,
+// platform/projectModel-api/api-dump.txt (not compared)
+package com.intellij.openapi.components;
+import java.lang.annotation.Retention;
+import java.lang.annotation.RetentionPolicy;
+@Retention(RetentionPolicy.RUNTIME)
+public @interface State {
+    String name();
+    Storage[] storages() default {};
+}

@@ -1,0 +1,8 @@
+// Stub for compiling only. Source: JetBrains/intellij-community,
+// platform/editor-ui-api/api-dump.txt (not compared)
+package com.intellij.openapi.editor;
+public interface SelectionModel {
+    boolean hasSelection();
+    int getSelectionStart();
+    int getSelectionEnd();
+}

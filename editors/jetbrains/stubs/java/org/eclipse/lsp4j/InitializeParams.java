@@ -1,0 +1,11 @@
+// Stub for compiling only. Source: eclipse-lsp4j/lsp4j 1.0.0,
+// org.eclipse.lsp4j/src/main/java/org/eclipse/lsp4j/Protocol.xtend (not compared)
+package org.eclipse.lsp4j;
+import java.util.List;
+import org.eclipse.lsp4j.jsonrpc.messages.Either;
+public class InitializeParams {
+    public Object getInitializationOptions() { throw new UnsupportedOperationException(); }
+    public void setInitializationOptions(Object initializationOptions) {}
+    public ClientInfo getClientInfo() { throw new UnsupportedOperationException(); }
+    public void setClientInfo(ClientInfo clientInfo) {}
+}

@@ -1,0 +1,13 @@
+// Stub for compiling only. Source: eclipse-lsp4j/lsp4j 1.0.0,
+// org.eclipse.lsp4j/src/main/java/org/eclipse/lsp4j/Protocol.xtend (not compared)
+package org.eclipse.lsp4j;
+import java.util.List;
+import org.eclipse.lsp4j.jsonrpc.messages.Either;
+public class InlineCompletionItem {
+    public Either<String, StringValue> getInsertText() { throw new UnsupportedOperationException(); }
+    public void setInsertText(Either<String, StringValue> insertText) {}
+    public Range getRange() { throw new UnsupportedOperationException(); }
+    public void setRange(Range range) {}
+    public Command getCommand() { throw new UnsupportedOperationException(); }
+    public void setCommand(Command command) {}
+}

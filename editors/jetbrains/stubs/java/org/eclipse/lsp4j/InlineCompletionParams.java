@@ -1,0 +1,14 @@
+// Stub for compiling only. Source: eclipse-lsp4j/lsp4j 1.0.0,
+// org.eclipse.lsp4j/src/main/java/org/eclipse/lsp4j/Protocol.xtend (not compared)
+package org.eclipse.lsp4j;
+import java.util.List;
+import org.eclipse.lsp4j.jsonrpc.messages.Either;
+public class InlineCompletionParams {
+    public InlineCompletionParams() {}
+    public TextDocumentIdentifier getTextDocument() { throw new UnsupportedOperationException(); }
+    public void setTextDocument(TextDocumentIdentifier textDocument) {}
+    public Position getPosition() { throw new UnsupportedOperationException(); }
+    public void setPosition(Position position) {}
+    public InlineCompletionContext getContext() { throw new UnsupportedOperationException(); }
+    public void setContext(InlineCompletionContext context) {}
+}

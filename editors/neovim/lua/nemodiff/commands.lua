@@ -1,0 +1,158 @@
+--- What `:NemoDiff` and the `<Plug>` mappings do, beyond ghost text.
+
+local client_of = require('nemodiff.client')
+
+local M = {}
+
+---@param bufnr integer
+---@return string
+local function uri_of(bufnr)
+  return vim.uri_from_bufnr(bufnr)
+end
+
+--- Whole lines as a range of the protocol; both from 1.
+---@param bufnr integer
+---@param first integer
+---@param last integer
+---@return lsp.Range
+local function lines(bufnr, first, last)
+  local text = vim.api.nvim_buf_get_lines(bufnr, last - 1, last, false)[1] or ''
+  local client = client_of.of(bufnr)
+  local encoding = client and client.offset_encoding or 'utf-16'
+  local units = #text
+  if encoding == 'utf-16' then
+    units = vim.fn.strutf16len(text)
+  elseif encoding == 'utf-32' then
+    units = vim.fn.strcharlen(text)
+  end
+  return {
+    start = { line = first - 1, character = 0 },
+    ['end'] = { line = last - 1, character = units },
+  }
+end
+
+--- Fill the holes (`...`, `TODO` and the like) of lines `first` to `last`, or of the whole buffer.
+---@param first? integer
+---@param last? integer
+function M.fill(first, last)
+  local bufnr = vim.api.nvim_get_current_buf()
+  local argument = { uri = uri_of(bufnr) }
+  if first and last then
+    argument.range = lines(bufnr, first, last)
+  end
+  client_of.execute(bufnr, 'nemodiff.fillHoles', argument)
+end
+
+--- Repair lines `first` to `last`, or the line of the cursor; diagnostics there are the doubts.
+---@param first? integer
+---@param last? integer
+function M.repair(first, last)
+  local bufnr = vim.api.nvim_get_current_buf()
+  local row = vim.api.nvim_win_get_cursor(0)[1]
+  first, last = first or row, last or first or row
+  local doubts = {}
+  for _, found in ipairs(vim.diagnostic.get(bufnr)) do
+    local original = vim.tbl_get(found, 'user_data', 'lsp', 'range')
+    if original and found.lnum + 1 >= first and found.lnum + 1 <= last then
+      doubts[#doubts + 1] = original
+    end
+  end
+  client_of.execute(bufnr, 'nemodiff.repairRange', {
+    uri = uri_of(bufnr),
+    range = lines(bufnr, first, last),
+    diagnostics = #doubts > 0 and doubts or nil,
+  })
+end
+
+--- Why nothing was shown for the last request in this buffer; the server shows the sentence.
+function M.why()
+  local bufnr = vim.api.nvim_get_current_buf()
+  client_of.execute(bufnr, 'nemodiff.why', { uri = uri_of(bufnr) })
+end
+
+--- Switch completions on or off.
+---@param scope? 'global'|'language'|'document'
+function M.toggle(scope)
+  local bufnr = vim.api.nvim_get_current_buf()
+  local argument = { scope = scope or 'global', uri = uri_of(bufnr) }
+  client_of.execute(bufnr, 'nemodiff.toggle', argument, function(result)
+    if type(result) == 'table' and result.enabled == false then
+      require('nemodiff.ghost_text').dismiss()
+    end
+  end)
+end
+
+---@param mode string
+function M.mode(mode)
+  client_of.execute(vim.api.nvim_get_current_buf(), 'nemodiff.setMode', { mode = mode })
+end
+
+function M.status()
+  client_of.execute(vim.api.nvim_get_current_buf(), 'nemodiff.showStatus')
+end
+
+--- Restart the engine, which holds the model; the language server stays.
+function M.restart()
+  client_of.execute(vim.api.nvim_get_current_buf(), 'nemodiff.restartEngine')
+end
+
+--- A text for a bug report, without source text, in a buffer of its own.
+function M.report()
+  client_of.execute(vim.api.nvim_get_current_buf(), 'nemodiff.report', nil, function(result)
+    if type(result) == 'string' then
+      vim.cmd.new()
+      vim.bo.buftype, vim.bo.bufhidden = 'nofile', 'wipe'
+      vim.api.nvim_buf_set_lines(0, 0, -1, false, vim.split(result, '\n'))
+    end
+  end)
+end
+
+local SCOPES = { 'global', 'language', 'document' }
+local MODES = { 'auto', 'ar', 'diffusion', 'linear_spec', 'quad_spec' }
+
+local NAMES = {
+  'fill',
+  'mode',
+  'repair',
+  'report',
+  'restart',
+  'status',
+  'toggle',
+  'trigger',
+  'why',
+}
+
+--- `:NemoDiff {name} [argument]`.
+---@param call vim.api.keyset.create_user_command.command_args
+function M.run(call)
+  local name, argument = call.fargs[1] or 'status', call.fargs[2]
+  local first = call.range > 0 and call.line1 or nil
+  local last = call.range > 0 and call.line2 or nil
+  if name == 'fill' or name == 'repair' then
+    M[name](first, last)
+  elseif name == 'trigger' then
+    require('nemodiff.ghost_text').trigger()
+  elseif name == 'mode' and not argument then
+    vim.notify('NemoDiff: which mode? ' .. table.concat(MODES, ', '), vim.log.levels.WARN)
+  elseif vim.tbl_contains(NAMES, name) then
+    M[name](argument)
+  else
+    local known = table.concat(NAMES, ', ')
+    local problem = ('NemoDiff: there is no %q (there are: %s).'):format(name, known)
+    vim.notify(problem, vim.log.levels.WARN)
+  end
+end
+
+---@param lead string
+---@param line string
+---@return string[]
+function M.complete(lead, line)
+  local words = vim.split(line, '%s+')
+  local choices = { toggle = SCOPES, mode = MODES }
+  local known = #words <= 2 and NAMES or choices[words[2]] or {}
+  return vim.tbl_filter(function(word)
+    return vim.startswith(word, lead)
+  end, known)
+end
+
+return M

@@ -1,0 +1,38 @@
+/** NemoDiff for VS Code: finds and starts the language server, shows how it stands. */
+
+import * as vscode from 'vscode';
+import { registerCommands } from './commands.js';
+import { SECTION } from './logic/settings.js';
+import { onPythonChanged } from './python.js';
+import { Service } from './service.js';
+import { StatusItem } from './statusItem.js';
+
+let service: Service | null = null;
+
+export function activate(context: vscode.ExtensionContext): void {
+  const channel = vscode.window.createOutputChannel('NemoDiff', { log: true });
+  const item = new StatusItem();
+  const running = new Service(item, channel, context.globalStorageUri);
+  service = running;
+  context.subscriptions.push(
+    channel,
+    item,
+    ...registerCommands(running, item, channel),
+    vscode.workspace.onDidChangeConfiguration((event) => {
+      if (event.affectsConfiguration(SECTION)) {
+        void running.configure(event);
+      }
+    }),
+    // The server has been told that the folder is not trusted; it learns otherwise at its start.
+    vscode.workspace.onDidGrantWorkspaceTrust(() => void running.restart()),
+  );
+  // Not awaited: VS Code waits for activation, and nobody needs the server before it is there.
+  void running.restart();
+  void onPythonChanged(() => void running.restartIfOther()).then((subscription) => {
+    context.subscriptions.push(subscription);
+  });
+}
+
+export async function deactivate(): Promise<void> {
+  await service?.stop();
+}

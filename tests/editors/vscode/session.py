@@ -1,0 +1,154 @@
+"""What the tests in VS Code share: a project, and a record of what client and server say."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from vscode import Workbench
+
+from engine.messages.address import EngineAddress
+from engine.messages.client import EngineClient
+
+RELAY = Path(__file__).with_name("relay.py")
+SERVE_SCRIPTED = Path(__file__).with_name("serve_scripted.py")
+
+SOURCE = '''class Stock:
+    """What lies in the warehouse: pieces per article."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+
+    def add(self, article: str, quantity: int) -> None:
+        """Put `quantity` pieces of `article` into the stock."""
+        self.counts[article] = self.counts.get(article, 0) + quantity
+
+    def remove(self, article: str, quantity: int) -> None:
+        """Take `quantity` pieces of `article` out of the stock."""
+
+    def count(self, article: str) -> int:
+        """How many pieces of `article` there are."""
+        return self.counts.get(article, 0)
+'''
+HOLE_LINE = 12
+"""From 0; empty until a test types into it."""
+
+INVOKED = 1
+
+
+def make_project(folder: Path, *names: str) -> None:
+    """names: of copies of stock.py. Nothing watches the files, so they are there from the start."""
+    folder.mkdir()
+    for name in ("stock.py", *names):
+        (folder / name).write_text(SOURCE, encoding="utf-8")
+    (folder / ".env").write_text("HOST=localhost\nPORT=8000\n", encoding="utf-8")
+
+
+def server_command(record: Path, *server: str) -> list[str]:
+    """The setting `nemodiff.server.command` for `python SERVER…`, with a record of its messages."""
+    return [sys.executable, str(RELAY), str(record), sys.executable, *server]
+
+
+class Session:
+    """One open window with its record."""
+
+    def __init__(self, window: Workbench, folder: Path, record: Path, engine_socket: Path) -> None:
+        self.window, self.folder = window, folder
+        self._record, self._engine_socket = record, engine_socket
+
+    def noted(self, method: str, *, whose: str = "client") -> list[dict[str, Any]]:
+        """The messages so far of this method."""
+        if not self._record.exists():
+            return []
+        lines = self._record.read_text(encoding="utf-8").splitlines()
+        messages = [json.loads(line) for line in lines]
+        return [m for m in messages if m["method"] == method and m["from"] == whose]
+
+    def answers(self) -> dict[int, dict[str, Any]]:
+        """What the server has answered, by the id of the request."""
+        lines = self._record.read_text(encoding="utf-8").splitlines()
+        messages = [json.loads(line) for line in lines]
+        return {m["id"]: m for m in messages if m["from"] == "server" and m["method"] is None}
+
+    def asked(self) -> list[dict[str, Any]]:
+        return self.noted("textDocument/inlineCompletion")
+
+    def edit(self, name: str) -> Path:
+        """Open a file by its name; the cursor is where it was, or at its start."""
+        self.window.press("Escape", "Control+p")
+        self.window.type(name)
+        self.window.wait_for(lambda: any(name in each for each in self.window.choices()[:1]))
+        self.window.press("Enter")
+        self.window.wait_for(lambda: name in self.window.ask("tab") and self.window.ask("lines"))
+        return self.folder / name
+
+    def command(self, title: str) -> None:
+        """Run a command by its title in the palette."""
+        self.window.press("Escape", "F1")
+        self.window.type(title)
+        self.choose(title)
+
+    def choose(self, label: str) -> None:
+        """Take the entry of the open menu that begins with `label`, its icon apart."""
+        self.window.wait_for(lambda: self._place_of(label) is not None)
+        self.window.press(*["ArrowDown"] * (self._place_of(label) or 0), "Enter")
+
+    def _place_of(self, label: str) -> int | None:
+        choices = [each.split(",")[0].strip() for each in self.window.choices()]
+        return next((i for i, each in enumerate(choices) if each.endswith(label)), None)
+
+    def copy(self, name: str) -> Path:
+        """Open a copy of stock.py with the cursor in the hole."""
+        path = self.edit(name)
+        self.to_hole()
+        return path
+
+    def to_hole(self) -> None:
+        """Give the editor the focus, with the cursor at the end of the hole's line."""
+        self.window.ask("focus")
+        self.window.press("Control+Home", *["ArrowDown"] * HOLE_LINE, "End")
+
+    def wait_for_ready(self) -> None:
+        self.window.wait_for(lambda: "ready" in self.window.status().get("label", ""))
+
+    def wait_for_ghost(self) -> str:
+        return self.window.wait_for(self.window.ghost)
+
+    def saved(self, path: Path) -> str:
+        """Save the file and return what is on disk."""
+        before = path.read_text(encoding="utf-8")
+        self.window.press("Control+s")
+        # An editor empties a file before it writes it.
+        self.window.wait_for(lambda: path.read_text(encoding="utf-8") not in ("", before))
+        return path.read_text(encoding="utf-8")
+
+    def is_settled(self) -> bool:
+        """Whether every request has its answer."""
+        answers = self.answers()
+        asked = self.asked()
+        return bool(asked) and all(each["id"] in answers for each in asked)
+
+    def engine_pid(self) -> int:
+        with EngineClient(EngineAddress(socket=self._engine_socket)) as client:
+            return int(client.health()["pid"])
+
+    def kill_engine(self) -> int:
+        """End the engine as a crash would; its process id."""
+        pid = self.engine_pid()
+        os.kill(pid, signal.SIGKILL)
+        while Path(f"/proc/{pid}").exists() and _state(pid) != "Z":
+            time.sleep(0.02)
+        return pid
+
+
+def _state(pid: int) -> str:
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except OSError:
+        return "Z"
+    return text.rpartition(")")[2].split()[0]
