@@ -39,6 +39,7 @@ from engine.server.exchange import Exchange
 from engine.server.guard import Guard, HostRule
 from engine.server.intake import ClientGoneError, drain, read_request
 from engine.server.job import Delta, EngineRequest, Event, Failure
+from engine.server.marked_prompt import unmarked
 from engine.server.metrics import Metrics
 
 # Nobody reads it: the connection is closed. The number is nginx's "client closed request".
@@ -79,7 +80,7 @@ class _Pages:
         self._may_drain = may_drain
 
     async def completions(self, request: Request) -> ASGIApp:
-        return await self._answer(request, CompletionRequest.from_json)
+        return await self._answer(request, lambda body: CompletionRequest.from_json(unmarked(body)))
 
     async def fill(self, request: Request) -> ASGIApp:
         return await self._answer(request, FillRequest.from_json)

@@ -55,7 +55,7 @@ CONTINUE = {
     "temperature": 0.01,
     "stream": True,
     "stop": [*QWEN_MARKS, "\n\n", "/src/", "#- coding: utf-8", "```"],
-    "prompt": "total = ",
+    "prompt": "<|fim_prefix|>total = <|fim_suffix|>\n<|fim_middle|>",
 }
 
 
@@ -77,6 +77,9 @@ def test_the_request_is_answered(engine: Harness, body: dict[str, Any]) -> None:
     assert answer.status_code == 200, answer.text
     text = streamed(answer.text) if body.get("stream") else answer.json()["choices"][0]["text"]
     assert text
+    # Whoever writes a model's marks into the prompt means its two sides.
+    asked = engine.engine.requests[-1]
+    assert asked.prompt.endswith("total = ") and asked.suffix == "\n"
     if not body.get("stream"):
         assert {"id", "object", "created", "model", "choices", "usage"} <= set(answer.json())
 
@@ -100,6 +103,8 @@ def test_the_snippets_lead_to_the_same_requests() -> None:
     others = (SNIPPETS / "continue.yaml").read_text(encoding="utf-8")
     assert "apiBase: http://127.0.0.1:8712/v1\n" in others
     assert "useLegacyCompletionsEndpoint: true" in others
+    template = '"<|fim_prefix|>{{{prefix}}}<|fim_suffix|>{{{suffix}}}<|fim_middle|>"'
+    assert f"autocomplete: {template}" in others
 
 
 def test_sublimes_client_gets_a_menu() -> None:
