@@ -1,6 +1,8 @@
 # make demo   set everything up in .venv, pull the default model, complete a hole in a real file
 # make test   set everything up in .venv, lint, type-check, run every test
-# make rigs   put a real Neovim into .venv, which its tests then use
+# make vscode build the VS Code extension and install it, with the default model
+# make rigs   put real editors into .venv (Neovim, VS Code in a browser, Emacs, Helix) and a Kotlin
+#             compiler, which their tests then use; what cannot be had is skipped, with the reason
 
 PYTHON ?= python3
 VENV := .venv
@@ -11,7 +13,7 @@ TORCH := 2.13.0
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup demo test rigs lint format clean
+.PHONY: setup demo test vscode rigs lint format clean
 
 demo: setup
 	$(BIN)/nemodiff models pull
@@ -19,10 +21,20 @@ demo: setup
 
 test: $(VENV)/dev lint
 	$(BIN)/nemodiff models pull || echo "The default model is not available: its tests will be skipped."
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal --ignore=tests/editors
+	# One editor at a time: each brings a server, an engine and maybe a browser.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/editors
 
 rigs: $(VENV)/dev
-	$(BIN)/python tests/rigs/get_neovim.py
+	-$(BIN)/python tests/rigs/get_neovim.py
+	-$(BIN)/python tests/rigs/get_emacs.py
+	-$(BIN)/python tests/rigs/get_vscode.py
+	-$(BIN)/python tests/rigs/get_kotlin.py
+
+vscode: setup
+	$(BIN)/nemodiff models pull
+	mkdir -p ~/.local/bin && ln -sf $(CURDIR)/$(BIN)/nemodiff ~/.local/bin/nemodiff
+	cd editors/vscode && npm ci && npm run package && code --install-extension nemodiff.vsix
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .
