@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -69,11 +70,11 @@ class Engine:
         self.draft_adapter, self.causal_adapter = loaded.draft_adapter, loaded.causal_adapter
         self.num_forwards = 0
         self.max_batch_tokens = _MAX_BATCH_TOKENS[choice.device.type]
+        asked = config.max_context_tokens
+        self.max_context_tokens = _CONTEXT_TOKENS[choice.device.type] if asked is None else asked
         self.prefix_cache = PrefixCache(
             self.decoder.new_cache, config.max_cache_bytes or _default_cache_bytes(self)
         )
-        asked = config.max_context_tokens
-        self.max_context_tokens = _CONTEXT_TOKENS[choice.device.type] if asked is None else asked
         self.prompts = PromptBuilder(
             tokenizer,
             self.decoder.config,
@@ -88,6 +89,7 @@ class Engine:
             tokenizer.newline_tokens(),
             config.prefill_chunk_tokens or _PREFILL_CHUNK_TOKENS[choice.device.type],
             gate,
+            max_batch_tokens=self.max_batch_tokens,
         )
 
     @classmethod
@@ -209,7 +211,7 @@ class Engine:
     def run(self, runs: Sequence[Run[Any, Any]]) -> None:
         """Do the pending pass of each of `runs`, in one model pass. Several must be joinable, and
         together at most `max_batch_tokens` long. What goes wrong ends the run it belongs to."""
-        passes = [run.pending for run in runs if run.pending is not None]
+        passes = [each for run in runs for each in run.pending]
         started = time.monotonic()
         try:
             with torch.inference_mode():
@@ -224,8 +226,9 @@ class Engine:
             return
         self.num_forwards += 1
         elapsed_ms = (time.monotonic() - started) * 1e3
-        for run, output in zip(runs, outputs, strict=True):
-            run.take(output, elapsed_ms)
+        remaining = iter(outputs)
+        for run in runs:
+            run.take(list(islice(remaining, len(run.pending))), elapsed_ms)
 
 
 def _gate_for(config: EngineConfig, loaded: LoadedModel) -> Gate:
@@ -236,9 +239,9 @@ def _gate_for(config: EngineConfig, loaded: LoadedModel) -> Gate:
 
 
 def _default_cache_bytes(engine: Engine) -> int:
-    """Room for four full windows, at least 256 MiB."""
-    c = engine.decoder.config
-    window_tokens = engine.config.max_prefix_tokens + engine.config.max_suffix_tokens
+    """Room for four full windows with what other files bring, at least 256 MiB."""
+    c, asked = engine.decoder.config, engine.config
+    window_tokens = asked.max_prefix_tokens + asked.max_suffix_tokens + engine.max_context_tokens
     bytes_per_token = 2 * c.num_layers * c.num_kv_heads * c.head_dim * engine.decoder.dtype.itemsize
     return max(256 * 2**20, 4 * window_tokens * bytes_per_token)
 

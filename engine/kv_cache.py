@@ -8,6 +8,7 @@ overwritten by the next forward.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 
 import torch
 
@@ -24,7 +25,7 @@ class KVCache:
 
     def __init__(self, config: ModelConfig, device: torch.device, dtype: torch.dtype) -> None:
         self._config, self._device, self._dtype = config, device, dtype
-        self._capacity = 0
+        self._capacity, self._is_borrowed = 0, False
         self.tokens: list[int] = []
         self._keys: list[torch.Tensor] = []
         self._values: list[torch.Tensor] = []
@@ -46,7 +47,7 @@ class KVCache:
     def reserve(self, num_tokens: int) -> None:
         """Make room for `num_tokens` behind the committed ones."""
         needed = self.length + num_tokens
-        if needed > self._capacity:
+        if needed > self._capacity or self._is_borrowed:
             self._grow(needed)
 
     def _grow(self, capacity: int) -> None:
@@ -61,7 +62,21 @@ class KVCache:
                     store[layer] = new
                 else:
                     store.append(new)
-        self._capacity = capacity
+        self._capacity, self._is_borrowed = capacity, False
+
+    def fork(self, length: int) -> KVCache:
+        """A cache of its own that begins with the first `length` committed tokens of this one.
+
+        Their rows are only lent until the fork's first forward, which copies them, as attention
+        wants each sequence in one piece. Until then this cache must not crop into them.
+        """
+        assert length <= self.length
+        fork = copy(self)
+        fork.tokens = self.tokens[:length]
+        fork._keys = [keys[:, :length] for keys in self._keys]
+        fork._values = [values[:, :length] for values in self._values]
+        fork._capacity, fork._is_borrowed = length, True
+        return fork
 
     def write(
         self, layer: int, keys: torch.Tensor, values: torch.Tensor

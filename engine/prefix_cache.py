@@ -20,6 +20,8 @@ class PrefixCache:
         self._new_cache, self._max_bytes = new_cache, max_bytes
         self._caches: OrderedDict[str, KVCache] = OrderedDict()
         self._taken: dict[int, KVCache] = {}
+        # Forks, each with the cache it was forked from.
+        self._forks: dict[int, tuple[KVCache, KVCache]] = {}
 
     @property
     def num_bytes(self) -> int:
@@ -30,6 +32,11 @@ class PrefixCache:
     def num_taken(self) -> int:
         """Caches that somebody owns at this moment."""
         return len(self._taken)
+
+    @property
+    def num_forks(self) -> int:
+        """Forks of taken caches that somebody owns at this moment."""
+        return len(self._forks)
 
     @property
     def documents(self) -> tuple[str, ...]:
@@ -50,6 +57,7 @@ class PrefixCache:
 
     def give_back(self, document: str | None, cache: KVCache) -> None:
         """Keep `cache`, which was taken, for the next request of `document` (None: forget it)."""
+        assert all(origin is not cache for _, origin in self._forks.values())
         del self._taken[id(cache)]
         if document is None:
             return
@@ -59,18 +67,32 @@ class PrefixCache:
         while len(self._caches) > 1 and self.num_bytes > self._max_bytes:
             self._caches.popitem(last=False)
 
+    def fork(self, cache: KVCache, length: int) -> KVCache:
+        """See `KVCache.fork`. `cache` is taken and must not be given back before the fork is
+        dropped."""
+        assert id(cache) in self._taken
+        fork = cache.fork(length)
+        self._forks[id(fork)] = (fork, cache)
+        return fork
+
+    def drop(self, fork: KVCache) -> None:
+        """Forget `fork`."""
+        del self._forks[id(fork)]
+
     def clear(self) -> None:
         """Forget what is kept; what is taken stays its owner's."""
         self._caches.clear()
 
     def check_integrity(self, *, num_taken: int = 0) -> None:
-        """Raises AssertionError when the books do not balance, or when not exactly `num_taken`
-        caches are out."""
-        for cache in (*self._caches.values(), *self._taken.values()):
+        """Raises AssertionError when the books do not balance, when not exactly `num_taken` caches
+        are out, or when a fork has outlived the cache that it was forked from."""
+        forks = [fork for fork, _ in self._forks.values()]
+        for cache in (*self._caches.values(), *self._taken.values(), *forks):
             cache.check_integrity()
         assert self.num_bytes <= self._max_bytes or len(self._caches) <= 1
         assert self.num_taken == num_taken
         assert not {id(cache) for cache in self._caches.values()} & set(self._taken)
+        assert all(id(origin) in self._taken for _, origin in self._forks.values())
 
 
 def common_prefix_length(a: Sequence[int], b: Sequence[int]) -> int:

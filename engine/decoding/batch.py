@@ -1,6 +1,6 @@
-"""One model pass for the forwards of several requests; called by `engine.engine`.
+"""One model pass for the forwards of several sequences; called by `engine.engine`.
 
-A small forward on a CPU spends its time on reading weights, so two requests that decode take
+A small forward on a CPU spends its time on reading weights, so two sequences that decode take
 little longer together than one alone. The slow twin is one forward after the other.
 """
 

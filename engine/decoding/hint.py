@@ -16,7 +16,7 @@ import torch
 from engine.decoding.blocks import accepted_length
 from engine.decoding.draft_plan import Plan
 from engine.decoding.forward import Forward, Kind, Steps, prefill, row
-from engine.decoding.shared_pass import NO_DRAFT, Draft, read_draft, shared_forward
+from engine.decoding.shared_pass import NO_DRAFT, Draft, group_rows, read_draft, shared_forward
 from engine.decoding.state import Decoding
 
 # How sure a plan is to be of a hinted token. Below the threshold of drafts that a deadline may
@@ -46,6 +46,12 @@ class Ahead:
     def next_logits(self) -> torch.Tensor:
         """fp32 (1, vocab_size) for the token behind the hints that have proved right."""
         return self.logits[self.num_right : self.num_right + 1]
+
+    def unhinted(self, state: Decoding) -> Ahead:
+        """A copy of what it tells without the hint: another candidate begins at the same place."""
+        masks = group_rows(state, self.depths, 0)
+        logits = torch.cat((self.logits[:1], self.logits[masks]))
+        return Ahead(logits, [], self.depths[:1])
 
     def take(self, state: Decoding, token: int) -> bool:
         """Whether the emitted `token` is the next of the hint; it is then in the cache already."""

@@ -8,7 +8,7 @@ in between; `run_steps` does one after the other to the end.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
@@ -39,8 +39,9 @@ class Pass(NamedTuple):
     cache: KVCache
 
 
-Passes = Generator[Pass, Output, Result]
-"""Like Steps, of a request that may work with several caches."""
+Passes = Generator[tuple[Pass, ...], Sequence[Output], Result]
+"""Like Steps, of a request that may work with several caches. Each yield is one model pass: for one
+forward, or for several joinable ones over different caches."""
 
 
 @dataclass(slots=True)
@@ -89,7 +90,7 @@ def on_cache(steps: Steps[Result], cache: KVCache) -> Passes[Result]:
         forward = next(steps)
         while True:
             try:
-                output = yield Pass(forward, cache)
+                (output,) = yield (Pass(forward, cache),)
             except Interrupted as interrupted:
                 forward = steps.throw(interrupted)
             else:
@@ -125,8 +126,8 @@ def can_join(forward: Forward) -> bool:
 
 
 class Run(Generic[Found, Result]):
-    """One request in work. `pending` is the pass it waits for, None when it has ended: with
-    `result`, or with `error`, which nobody has raised yet.
+    """One request in work. `pending` is what it waits for, all of it one model pass, and empty when
+    it has ended: with `result`, or with `error`, which nobody has raised yet.
 
     passes: ends on an Interrupted thrown into it, with what it has. finish: turns what `passes`
     found into the result, when all its forwards are counted in `meter`.
@@ -139,7 +140,7 @@ class Run(Generic[Found, Result]):
         limits: Limits,
         finish: Callable[[Found], Result],
     ) -> None:
-        self.pending: Pass | None = None
+        self.pending: tuple[Pass, ...] = ()
         self.result: Result | None = None
         self.error: Exception | None = None
         self._passes, self._meter, self._limits, self._finish = passes, meter, limits, finish
@@ -147,18 +148,18 @@ class Run(Generic[Found, Result]):
 
     @property
     def is_ended(self) -> bool:
-        return self.pending is None
+        return not self.pending
 
     @property
     def num_joinable_tokens(self) -> int:
         """Tokens of the pending pass if it may share a model pass with others'; 0 = it may not."""
-        if self.pending is None or not can_join(self.pending.forward):
+        if not all(can_join(each.forward) for each in self.pending):
             return 0
-        return self.pending.forward.ids.shape[1]
+        return sum(each.forward.ids.shape[1] for each in self.pending)
 
     def check(self) -> None:
         """End the run if it is cancelled or its time is up; call before each of its passes."""
-        while self.pending is not None:
+        while self.pending:
             try:
                 self._limits.check()
             except Interrupted as interrupted:
@@ -166,23 +167,26 @@ class Run(Generic[Found, Result]):
             else:
                 return
 
-    def take(self, output: Output, elapsed_ms: float) -> None:
-        """Go on with the output of the pending pass, which took `elapsed_ms`."""
-        assert self.pending is not None
-        kind, started = self.pending.forward.kind, time.monotonic()
+    def take(self, outputs: Sequence[Output], elapsed_ms: float) -> None:
+        """Go on with the outputs of the pending pass, which took `elapsed_ms`."""
+        assert len(outputs) == len(self.pending) > 0
+        # Prefills join nobody, and the others are only counted together.
+        kind, started = self.pending[0].forward.kind, time.monotonic()
 
         def count() -> None:
             # The head runs on what the mode asks for, which is after the pass itself.
             self._meter.add(kind, elapsed_ms + (time.monotonic() - started) * 1e3)
 
-        self._go_on(partial(self._passes.send, output), count)
+        self._go_on(partial(self._passes.send, outputs), count)
 
     def fail(self, error: Exception) -> None:
         """The pending pass could not be done."""
         self._go_on(partial(self._passes.throw, error))
 
-    def _go_on(self, ask: Callable[[], Pass], count: Callable[[], None] = lambda: None) -> None:
-        self.pending = None
+    def _go_on(
+        self, ask: Callable[[], tuple[Pass, ...]], count: Callable[[], None] = lambda: None
+    ) -> None:
+        self.pending = ()
         with torch.inference_mode():
             try:
                 try:

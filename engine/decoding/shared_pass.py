@@ -85,11 +85,17 @@ def shared_forward(
     )
 
 
+def group_rows(state: Decoding, depths: Sequence[int], outcome: int) -> slice:
+    """Of the whole pass, the rows of the masks behind visible token `outcome`."""
+    groups = [num_masks(depth, state.config) for depth in depths[: outcome + 1]]
+    end = len(depths) + sum(groups)
+    return slice(end - groups[outcome], end)
+
+
 def read_draft(state: Decoding, logits: torch.Tensor, depths: Sequence[int], outcome: int) -> Draft:
     """The draft behind visible token `outcome`; logits fp32 (T, vocab_size) of the whole pass."""
     if not depths[outcome]:
         return NO_DRAFT
-    end = len(depths) + sum(num_masks(depth, state.config) for depth in depths[: outcome + 1])
-    rows = logits[end - depths[outcome] : end]
+    rows = logits[group_rows(state, depths, outcome)][-depths[outcome] :]
     found = candidates(rows, state.sampler.without_forbidden(rows))
     return Draft(found.tokens.tolist(), found.confidence.tolist())

@@ -2,22 +2,24 @@
 
 Created by `engine.engine.Engine`, which owns the model, the caches and the clock. Everything here
 is a generator of forwards: whoever drives it may do others' forwards in between, and stops it by
-throwing Interrupted into it.
+throwing Interrupted into it. How several candidates go together is `engine.infill.alternatives`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 
 from engine.decoding.forward import Steps, prefill
 from engine.decoding.hint import prefill_ahead
-from engine.decoding.loop import Interrupted, watched
+from engine.decoding.loop import Interrupted, Passes, on_cache, watched
 from engine.decoding.modes import default_block_size, draft_plan, mode_steps
 from engine.decoding.sampling import MIN_TEMPERATURE, Sampler
 from engine.decoding.state import Decoding, DecodingParams, Speculation
+from engine.infill.alternatives import Candidate, Found, Room, Start, abreast, one_by_one
 from engine.infill.first_token import first_pick, whole_need_tokens
 from engine.infill.gate import Gate, gate_features
 from engine.infill.healing import spell
@@ -28,34 +30,18 @@ from engine.infill.route import Route
 from engine.infill.stopper import Stopper
 from engine.infill.window import MAX_CHARS_PER_TOKEN
 from engine.kv_cache import KVCache
-from engine.messages.completion import CompletionRequest, FinishReason
+from engine.messages.completion import CompletionRequest
 from engine.models.decoder import Decoder
+from engine.prefix_cache import PrefixCache
 from engine.tokenizer import CodeTokenizer
-
-# First tokens tried per wanted alternative, as some lead to the same text.
-_MAX_BRANCHES = 2
-_INTERRUPTED = ("cancelled", "deadline")
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """score: mean log-probability per token (None without tokens); num_tokens: end token too.
-    gate_features: see `gate_features`; is_withheld: the gate has emptied the text."""
-
-    text: str
-    finish_reason: FinishReason
-    num_tokens: int
-    num_near_ties: int
-    score: float | None
-    gate_features: dict[str, float]
-    is_withheld: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Tools:
     """What every request of one engine works with. forbidden: bool (vocab_size,), ids that may
     never be chosen; newline_tokens: ids that write a line end; gate: in force where a request does
-    not switch it off."""
+    not switch it off; max_batch_tokens: of one pass for several candidates, 0 = each decodes for
+    itself, one after the other."""
 
     decoder: Decoder
     tokenizer: CodeTokenizer
@@ -63,76 +49,62 @@ class Tools:
     newline_tokens: frozenset[int]
     prefill_chunk_tokens: int
     gate: Gate
+    max_batch_tokens: int = 0
 
 
 @dataclass(slots=True)
 class Answer:
-    """One request in work. `speculation` counts over all its candidates."""
+    """One request in work. caches: `cache` is taken from it. `speculation` counts over all its
+    candidates."""
 
     tools: Tools
     request: CompletionRequest
     hole: Hole
     route: Route
     prompt: Prompt
+    caches: PrefixCache
     cache: KVCache
     speculation: Speculation = field(default_factory=Speculation)
 
-    def steps(self, emit: Callable[[int, str], None]) -> Steps[list[Candidate]]:
+    def passes(self, emit: Callable[[int, str], None]) -> Passes[list[Candidate]]:
         """n candidates, best first; fewer when there are not so many different ones or the
         request is interrupted, and only an empty one when the gate withholds the best.
 
-        An Interrupted thrown in ends the candidate in work with what it has, and the whole.
+        An Interrupted thrown in ends the candidates in work with what they have, and the whole.
         """
         if self.route.method == "length_search":
-            found = yield from self._search(emit)
-            if found is not None:
-                return found
-        return (yield from self._decode_all(emit))
+            searched = yield from on_cache(self._search(emit), self.cache)
+            if searched is not None:
+                return searched
+        found = Found(self.request.n, self._is_greedy, emit)
+        decode = partial(self._decode, lambda text: emit(0, text))
+        num_tokens, most = len(self.prompt.context), self.tools.max_batch_tokens
+        if self.request.n > 1 and most:
+            room = Room(self.caches, self.cache, most)
+            return (yield from abreast(decode, room, found, num_tokens))
+        steps = one_by_one(decode, self.cache, found, num_tokens)
+        return (yield from on_cache(steps, self.cache))
 
     @property
     def _gate(self) -> Gate | None:
         return self.tools.gate if self.request.gate and self.request.mode == "auto" else None
-
-    def _decode_all(self, emit: Callable[[int, str], None]) -> Steps[list[Candidate]]:
-        found: list[Candidate] = []
-        for branch in range(_MAX_BRANCHES * self.request.n):
-            index = len(found)
-            # The first candidate streams; the others may turn out to say the same.
-            candidate = yield from self._decode(
-                branch, lambda text: emit(0, text), streams=not found
-            )
-            if candidate is None:
-                break
-            # Sampling owes n independent draws; greedy alternatives must differ.
-            if self._is_greedy and any(candidate.text == other.text for other in found):
-                continue
-            if found and candidate.finish_reason in _INTERRUPTED and not candidate.text:
-                # The time was up before this alternative had begun.
-                break
-            if found:
-                emit(index, candidate.text)
-            found.append(candidate)
-            is_last = candidate.is_withheld or candidate.finish_reason in _INTERRUPTED
-            if len(found) == self.request.n or is_last:
-                break
-        return found
 
     @property
     def _is_greedy(self) -> bool:
         return self.request.temperature < MIN_TEMPERATURE
 
     def _decode(
-        self, branch: int, emit: Callable[[str], None], *, streams: bool
+        self, emit: Callable[[str], None], branch: int, cache: KVCache, start: Start | None
     ) -> Steps[Candidate | None]:
         """The candidate that begins with the first token of rank `branch` (greedy), or with the
-        seed of that number; None when there is no such token."""
+        seed of that number; None when there is no such token. See `Decode`."""
         stopper = self._stopper()
-        state = self._state(branch, stopper)
+        state = self._state(branch, stopper, cache)
         if self._gate is not None and branch == 0:
             state.max_first_end_logprob = self._gate.max_first_end_logprob
         state.owes_text = not self.request.gate
-        streams = streams and self.request.stream
-        num_sent = 0
+        # The others may turn out to say the same as the first.
+        streams, num_sent = self.request.stream and not branch, 0
 
         def stream() -> None:
             nonlocal num_sent
@@ -141,8 +113,7 @@ class Answer:
                 emit(text[num_sent:])
                 num_sent = len(text)
 
-        self.cache.crop(min(self.cache.length, len(self.prompt.context) - 1))
-        steps = self._steps(state, branch)
+        steps = self._steps(state, branch, start)
         yield from _run(watched(steps, stream) if streams else steps, state)
         if not state.tokens and not state.is_finished:
             return None
@@ -154,13 +125,18 @@ class Answer:
             emit(candidate.text[num_sent:])
         return candidate
 
-    def _steps(self, state: Decoding, branch: int) -> Steps[None]:
+    def _steps(self, state: Decoding, branch: int, start: Start | None) -> Steps[None]:
         mode, need, tools = self.route.mode, self.prompt.need, self.tools
         plan = draft_plan(self.request.mode, self.request.block_size, tools.decoder.device)
-        missing = self.prompt.context[self.cache.length :]
         hint = self._hint(branch)
-        drafts = plan if mode == "quad_spec" else None
-        ahead = yield from prefill_ahead(state, missing, tools.prefill_chunk_tokens, hint, drafts)
+        if start is None or start.ahead is None:
+            missing = self.prompt.context[state.cache.length :]
+            drafts, chunk = plan if mode == "quad_spec" else None, tools.prefill_chunk_tokens
+            ahead = yield from prefill_ahead(state, missing, chunk, hint, drafts)
+            if start is not None:
+                start.ahead = ahead.unhinted(state)
+        else:
+            ahead = start.ahead.unhinted(state)
         pick = first_pick(state, ahead.next_logits, need, tools.tokenizer, branch)
         if pick is None:
             return
@@ -188,7 +164,7 @@ class Answer:
         """Length search; its rows are the alternatives. None when no length fits: the route has
         then been changed to left-to-right."""
         stopper = self._stopper()
-        state = self._state(0, stopper)
+        state = self._state(0, stopper, self.cache)
         state.owes_text = not self.request.gate
         rows: list[Row] = []
 
@@ -212,7 +188,7 @@ class Answer:
         found = []
         for index, row in enumerate(rows[: self.request.n]):
             stopper = self._stopper()
-            state = self._state(0, stopper)
+            state = self._state(0, stopper, self.cache)
             state.emit(row.middle, row.logprobs)
             state.finish_reason = state.finish_reason or "stop"
             found.append(self._finish(state, stopper))
@@ -248,12 +224,12 @@ class Answer:
             suffix_tokens=self.prompt.suffix_tokens,
         )
 
-    def _state(self, index: int, stopper: Stopper) -> Decoding:
+    def _state(self, index: int, stopper: Stopper, cache: KVCache) -> Decoding:
         request = self.request
         seed = None if request.seed is None else request.seed + index
         return Decoding(
             config=self.tools.decoder.config,
-            cache=self.cache,
+            cache=cache,
             sampler=Sampler(
                 forbidden=self.tools.forbidden,
                 temperature=request.temperature,

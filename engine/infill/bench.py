@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from engine.decoding.loop import Meter, Passes, on_cache
+from engine.decoding.loop import Meter, Passes
 from engine.decoding.state import Speculation
-from engine.infill.answer import Answer, Candidate, Tools
+from engine.infill.alternatives import Candidate
+from engine.infill.answer import Answer, Tools
 from engine.infill.hole import Hole
 from engine.infill.line_ends import plain
 from engine.infill.prompt import Prompt, PromptBuilder
@@ -58,7 +59,7 @@ class Bench:
         """`request`, to be decoded over `cache`, of which is kept what its prompt begins with."""
         hole, route, prompt = self.lay_out(request)
         crop_to(cache, prompt.context)
-        return Answer(self.tools, request, hole, route, prompt, cache)
+        return Answer(self.tools, request, hole, route, prompt, self.prefix_cache, cache)
 
 
 def crop_to(cache: KVCache, tokens: list[int]) -> None:
@@ -81,7 +82,7 @@ class Tally:
     def decode(self, answer: Answer) -> Passes[Candidate | None]:
         """The best candidate of `answer`, tallied; None when there is none."""
         answer.speculation = self.speculation
-        candidates = yield from on_cache(answer.steps(lambda index, text: None), answer.cache)
+        candidates = yield from answer.passes(lambda index, text: None)
         self.mode, self.route = answer.route.mode, answer.route.name
         self.reason = answer.route.reason
         for candidate in candidates:

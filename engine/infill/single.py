@@ -11,8 +11,9 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from engine.decoding.loop import Limits, Meter, Passes, Run, on_cache
-from engine.infill.answer import Answer, Candidate
+from engine.decoding.loop import Limits, Meter, Passes, Run
+from engine.infill.alternatives import Candidate
+from engine.infill.answer import Answer
 from engine.infill.bench import Bench
 from engine.infill.hole import Hole
 from engine.infill.line_ends import LineEnds, plain
@@ -41,7 +42,7 @@ def begin_completion(
             emit(index, line_ends.restore(text))
 
         try:
-            return (yield from on_cache(answer.steps(restored), answer.cache))
+            return (yield from answer.passes(restored))
         finally:
             bench.prefix_cache.give_back(request.document, answer.cache)
 
@@ -74,7 +75,7 @@ def _answer(bench: Bench, request: CompletionRequest) -> Answer:
     )
     prompt = bench.prompts.build(hole, route, request.document, request.context, request.path)
     cache = bench.prefix_cache.take(request.document, prompt.context)
-    return Answer(bench.tools, request, hole, route, prompt, cache)
+    return Answer(bench.tools, request, hole, route, prompt, bench.prefix_cache, cache)
 
 
 def _facts(
