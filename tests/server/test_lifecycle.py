@@ -17,6 +17,7 @@ import pytest
 
 import engine.messages.client
 import engine.messages.launch
+import engine.messages.replies
 from engine.cli.main import main
 from engine.messages.address import PROTOCOL_VERSION, EngineAddress
 from engine.messages.client import EngineClient, EngineRefused, NoEngineError, OtherVersionError
@@ -218,7 +219,7 @@ def started_as_version(protocol: int, address: EngineAddress) -> int:
     """Started by a client of that version."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(engine.messages.launch, "PROTOCOL_VERSION", protocol)
-        patch.setattr(engine.messages.client, "PROTOCOL_VERSION", protocol)
+        patch.setattr(engine.messages.replies, "PROTOCOL_VERSION", protocol)
         return started(address)
 
 
