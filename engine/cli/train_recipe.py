@@ -31,7 +31,7 @@ class Size:
 SIZES = {
     # `tiny` only shows that every stage works; `smoke` gives adapters that do something.
     "tiny": Size(1, 2, 2, 4, 6),
-    "smoke": Size(6, 20, 20, 12, 20),
+    "smoke": Size(6, 16, 12, 12, 20),
     "full": Size(150, 260, 400, 48, 600),
 }
 
