@@ -5,12 +5,11 @@ Skipped where the workbench is missing: `make rigs` installs it.
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -38,7 +37,6 @@ COPIES = [
     for name in "tab through fast alternatives word line status plain untitled killed".split()
 ]
 ALTERNATIVES = {FIRST, "-= quantity", "= max(0, self.counts[article] - quantity)"}
-MAX_ACTIVATION_MS = 200
 # How fast the machine is must not decide what is seen.
 SETTINGS = {"nemodiff.deadlineMs": 60_000, "nemodiff.invokedDeadlineMs": 60_000}
 
@@ -232,16 +230,18 @@ def test_an_untitled_document_is_completed(session: Session) -> None:
     assert session.wait_for_ghost() == FIRST
 
 
-def test_activation_is_quick(session: Session) -> None:
-    """As VS Code itself measures it: loading the bundle included, the server's start not."""
+def test_vscode_tells_how_long_activation_takes(
+    session: Session, record_property: Callable[[str, object], None]
+) -> None:
+    """As VS Code itself measures it: loading the bundle included, the server's start not. Times
+    are no matter of tests; `pytest -k activation -s` shows it."""
     session.command("Developer: Show Running Extensions")
     rows = session.window.wait_for(lambda: session.window.ask("extensions"))
     (row,) = (row for row in rows if "NemoDiff" in row)
-    if os.getloadavg()[0] > (os.cpu_count() or 1):
-        pytest.skip("the machine is busy with other work: a time would say nothing")
     found = re.search(r"Activation: (\d+)\s*ms", row)
     assert found is not None, row
-    assert int(found[1]) <= MAX_ACTIVATION_MS
+    record_property("activation_ms", int(found[1]))
+    print(f"activation: {found[1]} ms")
 
 
 def test_a_killed_engine_comes_back(session: Session) -> None:
