@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from engine.errors import EngineError
 from engine.server.breakdown import Breakdown
 from engine.server.faults import INTERNAL_FAULT, log_without_text
+from engine.server.heap import Heap
 from engine.server.job import EngineRequest, Failure, Job, Work
 from engine.server.metrics import Metrics
 from engine.server.scheduler import Scheduler
@@ -68,6 +69,7 @@ class Turns:
         self._metrics, self._clock = metrics, clock
         self._refuse, self._wrong_model, self._on_change = refuse, wrong_model, on_change
         self.breakdown = Breakdown()
+        self._heap = Heap()
 
     def take_one(self) -> None:
         """At most one model pass; before it, everything that is cancelled or late ends."""
@@ -130,6 +132,7 @@ class Turns:
             self._scheduler.remove(job)
             self._on_change()
         work, job.work = job.work, None
+        self._heap.note_end()
         if failure is None and work is None:
             failure = INTERNAL_FAULT
         elif work is not None and work.error is not None:

@@ -116,7 +116,7 @@ class Settings:
         False, "use pieces of other files of the project: a longer prompt", boolean()
     )
     context_sources: tuple[str, ...] = setting(
-        ("imports",), "where these pieces may come from", texts(CONTEXT_SOURCES)
+        ("neighbours",), "where these pieces may come from", texts(CONTEXT_SOURCES)
     )
     max_context_chars: int = setting(
         6_000, "how much of other files is sent to the engine", whole(0, _MAX_CHARS)

@@ -19,7 +19,7 @@
 ---@field onBattery? 'reduce'|'same' without mains power: no speculative work, or the same as ever (default: "reduce")
 ---@field reuse? boolean answer from the offer while it is typed out, and from recent answers (default: true)
 ---@field context? boolean use pieces of other files of the project: a longer prompt (default: false)
----@field contextSources? string[] where these pieces may come from (default: ["imports"])
+---@field contextSources? string[] where these pieces may come from (default: ["neighbours"])
 ---@field maxContextChars? integer how much of other files is sent to the engine (default: 6000)
 ---@field maxPrefixChars? integer text before the cursor that is sent to the engine (default: 16000)
 ---@field maxSuffixChars? integer text after the cursor that is sent to the engine (default: 4000)

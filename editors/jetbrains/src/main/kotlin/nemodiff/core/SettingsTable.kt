@@ -118,7 +118,7 @@ val SETTINGS: List<SettingSpec> = listOf(
     SettingSpec(
         "contextSources",
         Texts(listOf("imports", "recent", "neighbours")),
-        listOf("imports"),
+        listOf("neighbours"),
         isUserOnly = false,
         "where these pieces may come from",
     ),
