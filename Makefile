@@ -13,7 +13,7 @@ TORCH := 2.13.0
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup demo test vscode rigs lint format clean
+.PHONY: setup demo test vscode rigs rig-neovim lint format clean
 
 demo: setup
 	$(BIN)/nemodiff models pull
@@ -25,11 +25,13 @@ test: $(VENV)/dev lint
 	# One editor at a time: each brings a server, an engine and maybe a browser.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/editors
 
-rigs: $(VENV)/dev
-	-$(BIN)/python tests/rigs/get_neovim.py
+rigs: rig-neovim
 	-$(BIN)/python tests/rigs/get_emacs.py
 	-$(BIN)/python tests/rigs/get_vscode.py
 	-$(BIN)/python tests/rigs/get_kotlin.py
+
+rig-neovim: $(VENV)/dev
+	-$(BIN)/python tests/rigs/get_neovim.py
 
 vscode: setup
 	$(BIN)/nemodiff models pull
