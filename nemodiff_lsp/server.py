@@ -136,20 +136,13 @@ class NemoDiffServer(LanguageServer):
         selected: types.SelectedCompletionInfo | None,
     ) -> Snapshot:
         """The document at `position`, between the other cells if it is one of a notebook."""
-        settings = self.settings
-        own = take_snapshot(
-            document,
-            position,
-            selected,
-            max_prefix_chars=settings.max_prefix_chars,
-            max_suffix_chars=settings.max_suffix_chars,
-        )
+        limits = {
+            "max_prefix_chars": self.settings.max_prefix_chars,
+            "max_suffix_chars": self.settings.max_suffix_chars,
+        }
+        own = take_snapshot(document, position, selected, **limits)
         return with_cells(
-            own,
-            self.workspace,
-            lambda cell: self.admission.judge(cell).is_allowed,
-            max_prefix_chars=settings.max_prefix_chars,
-            max_suffix_chars=settings.max_suffix_chars,
+            own, self.workspace, lambda cell: self.admission.judge(cell).is_allowed, **limits
         )
 
     async def context_for(self, snapshot: Snapshot) -> tuple[Sequence[Snippet], str | None]:

@@ -1,6 +1,6 @@
 """Breakdown: when an engine that goes on failing is taken to be broken for good.
 
-Kept by `turns.py`, asked by `engine_thread.py`. After an error on a GPU that lasts, such as a
+Kept by `turns.py`. After an error on a GPU that lasts, such as a
 device-side assert, every later pass of the process fails: only a new process helps.
 """
 
@@ -15,6 +15,8 @@ BROKEN = (
     "The engine's model fails on every request, most likely because its device has failed; "
     "the engine ends, and the next request starts another one."
 )
+
+FAULTY = "The engine has a fault of its own; it ends, and the next request starts another one."
 
 
 class Breakdown:

@@ -18,7 +18,6 @@ from typing import Literal
 from engine.errors import EngineError
 from engine.messages.completion import PRIORITIES, FinishReason
 from engine.server import faults
-from engine.server.breakdown import BROKEN
 from engine.server.job import EngineRequest, Failure, Job, empty_answer
 from engine.server.metrics import Metrics
 from engine.server.scheduler import QueueLimits, Scheduler
@@ -55,9 +54,9 @@ class EngineThread:
     model_names: names under which the configured model may be asked for, the first of which is
     shown until the engine tells its own. on_failed is called (on the engine thread) when the
     model cannot be loaded, or fails for good (`is_broken`); `status.failure` then holds the
-    sentence for the user. max_queued: how
-    many requests may wait; more are refused, and speculative ones are dropped for others. clock:
-    what tells how long a turn took, by which the engine is shared.
+    sentence for the user. max_queued: how many requests may wait; more are refused, and speculative
+    ones are dropped for others. clock: what tells how long a turn took, by which the engine is
+    shared.
     """
 
     def __init__(
@@ -252,10 +251,10 @@ class EngineThread:
             on_change=self._note_change,
         )
         while self._wait_for_work():
-            turns.take_one()
-            if turns.breakdown.is_lasting:
+            why = turns.take_one()
+            if why is not None:
                 self.is_broken = True
-                self._fail(BROKEN, "broken")
+                self._fail(why, "broken")
                 return
 
     def _report(self, phase: str, fraction: float | None) -> None:

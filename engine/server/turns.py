@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from engine.errors import EngineError
-from engine.server.breakdown import Breakdown
+from engine.server.breakdown import BROKEN, FAULTY, Breakdown
 from engine.server.faults import INTERNAL_FAULT, log_without_text
 from engine.server.heap import Heap
 from engine.server.job import EngineRequest, Failure, Job, Work
@@ -68,11 +68,23 @@ class Turns:
         self._engine, self._scheduler, self._lock = engine, scheduler, lock
         self._metrics, self._clock = metrics, clock
         self._refuse, self._wrong_model, self._on_change = refuse, wrong_model, on_change
-        self.breakdown = Breakdown()
+        self._breakdown = Breakdown()
         self._heap = Heap()
 
-    def take_one(self) -> None:
-        """At most one model pass; before it, everything that is cancelled or late ends."""
+    def take_one(self) -> str | None:
+        """At most one model pass; before it, everything that is cancelled or late ends.
+
+        Returns why there must not be another one, in a sentence for the user, else None.
+        """
+        try:
+            self._take_one()
+        except Exception as error:
+            # A fault outside of any request; if it went on, those who wait would never know.
+            log_without_text(error)
+            return FAULTY
+        return BROKEN if self._breakdown.is_lasting else None
+
+    def _take_one(self) -> None:
         self._check(self._scheduler.active)
         with self._lock:
             picked = self._scheduler.pick(self._engine.max_batch_tokens)
@@ -85,7 +97,7 @@ class Turns:
             self._check(picked)
         jobs = [job for job in picked if job.work is not None and not job.work.is_ended]
         if jobs:
-            self.breakdown.note(self._run(jobs))
+            self._breakdown.note(self._run(jobs))
             with self._lock:
                 self._scheduler.charge(jobs, self._clock() - started)
             for job in jobs:
@@ -112,7 +124,7 @@ class Turns:
                 emit=job.post_delta,
             )
         except Exception as error:
-            self.breakdown.note([error])
+            self._breakdown.note([error])
             self._end(job, _failure(error))
 
     def _run(self, jobs: list[Job]) -> list[Exception]:
@@ -132,7 +144,6 @@ class Turns:
             self._scheduler.remove(job)
             self._on_change()
         work, job.work = job.work, None
-        self._heap.note_end()
         if failure is None and work is None:
             failure = INTERNAL_FAULT
         elif work is not None and work.error is not None:
@@ -142,6 +153,8 @@ class Turns:
         elif work is not None and work.result is not None and job.claim():
             self._metrics.count_answer(work.result)
             job.post(work.result)
+        # Behind the answer, which must not wait for it.
+        self._heap.note_end()
 
 
 def _failure(error: Exception) -> Failure:

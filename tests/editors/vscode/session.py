@@ -6,7 +6,10 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +17,12 @@ from vscode import Workbench
 
 from engine.messages.address import EngineAddress
 from engine.messages.client import EngineClient
+from engine.messages.launch import stop_engine
+from tests.rigs.stock import SOURCE
 
 RELAY = Path(__file__).with_name("relay.py")
 SERVE_SCRIPTED = Path(__file__).with_name("serve_scripted.py")
 
-SOURCE = '''class Stock:
-    """What lies in the warehouse: pieces per article."""
-
-    def __init__(self) -> None:
-        self.counts: dict[str, int] = {}
-
-    def add(self, article: str, quantity: int) -> None:
-        """Put `quantity` pieces of `article` into the stock."""
-        self.counts[article] = self.counts.get(article, 0) + quantity
-
-    def remove(self, article: str, quantity: int) -> None:
-        """Take `quantity` pieces of `article` out of the stock."""
-
-    def count(self, article: str) -> int:
-        """How many pieces of `article` there are."""
-        return self.counts.get(article, 0)
-'''
 HOLE_LINE = 12
 """From 0; empty until a test types into it."""
 
@@ -152,3 +140,31 @@ def _state(pid: int) -> str:
     except OSError:
         return "Z"
     return text.rpartition(")")[2].split()[0]
+
+
+@contextmanager
+def open_session(
+    code: Path, vsix: Path, home: Path, copies: Sequence[str], deadline_ms: int, *server: str
+) -> Iterator[Session]:
+    """A window on a project of its own, ready to complete; its engine is ended with it.
+
+    server: arguments of Python that start the language server, but for the engine's socket.
+    deadline_ms: long, for how fast the machine is must not decide what is seen.
+    """
+    make_project(home / "project", *copies)
+    with tempfile.TemporaryDirectory(prefix="nemodiff-") as folder:
+        socket = Path(folder) / "engine.sock"
+        command = server_command(home / "record.jsonl", *server, "--engine-socket", str(socket))
+        settings = {
+            "nemodiff.server.command": command,
+            "nemodiff.deadlineMs": deadline_ms,
+            "nemodiff.invokedDeadlineMs": deadline_ms,
+        }
+        try:
+            with Workbench(code, home / "data", vsix, settings) as window:
+                window.open(home / "project", home / "project" / "stock.py")
+                opened = Session(window, home / "project", home / "record.jsonl", socket)
+                opened.wait_for_ready()
+                yield opened
+        finally:
+            stop_engine(EngineAddress(socket=socket))

@@ -26,8 +26,8 @@ class ServerDiscoveryTest {
     @Test
     fun `the user's own command line wins`() {
         val there = discovery("/my/nemodiff", "/usr/bin/nemodiff")
-        val server = found(there.find("/my/nemodiff lsp --log-file '/tmp/a b.log'"))
-        assertEquals(listOf("/my/nemodiff", "lsp", "--log-file", "/tmp/a b.log"), server.command)
+        val server = found(there.find("/my/nemodiff lsp --log-file '/logs/a b.log'"))
+        assertEquals(listOf("/my/nemodiff", "lsp", "--log-file", "/logs/a b.log"), server.command)
     }
 
     @Test
