@@ -13,25 +13,38 @@ from engine.decoding.blocks import accepted_length, num_sure
 from engine.decoding.denoise import denoise
 from engine.decoding.diffusion import DEFAULT_THRESHOLD
 from engine.decoding.forward import Forward, Steps, row
+from engine.decoding.lookup import expected_tokens, with_copy
+from engine.decoding.shared_pass import NO_DRAFT
 from engine.decoding.state import Decoding
 
+# A copy that promises so many tokens saves the draft pass, which half of a cycle's time goes into.
+_COPY_TOKENS = 2.0
 
-def linear_spec(state: Decoding, seed: int, suffix_head: Sequence[int] = ()) -> Steps[None]:
+
+def linear_spec(
+    state: Decoding, seed: int, suffix_head: Sequence[int] = (), *, max_copied_tokens: int = 0
+) -> Steps[None]:
     """Continue behind `seed`, which is emitted but not yet cached.
 
     suffix_head: what stands right of the hole, shown to the draft only. The verify pass is the
     judge: the agreed part of a draft is kept, the rest is masked and drafted again.
+    max_copied_tokens: of a copy (see `lookup`) that may stand instead of a draft; 0 = none.
     """
     while not state.is_finished:
         # The seed and its drafts can emit as many tokens as the block is long.
         block_size = min(state.params.block_size, state.num_remaining_tokens)
-        block = [seed] + [state.config.mask_token_id] * (block_size - 1)
-        yield from _draft(state, block, suffix_head)
+        most = min(max_copied_tokens, state.num_remaining_tokens - 1)
+        copy = with_copy(state, seed, NO_DRAFT, max(most, 0))
+        if expected_tokens(copy) >= _COPY_TOKENS:
+            block = [seed, *copy.tokens]
+        else:
+            block = [seed] + [state.config.mask_token_id] * (block_size - 1)
+            yield from _draft(state, block, suffix_head)
         output = yield Forward("verify", row(block, state.device), "causal")
         pick = state.pick(output.logits(slice(None)))
         num_accepted = accepted_length(block[1:], pick.tokens)
         state.cache.commit(block[: num_accepted + 1])
-        state.speculation.add(block_size - 1, num_accepted)
+        state.speculation.add(len(block) - 1, num_accepted)
         state.emit_pick(pick, num_accepted + 1)
         seed = pick.tokens[num_accepted]
 

@@ -6,6 +6,7 @@ Called by `engine.infill.answer` for every candidate.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 
@@ -23,25 +24,42 @@ from engine.messages.completion import Mode
 _CPU_BLOCK_SIZE, _GPU_BLOCK_SIZE = 8, 32
 _CPU_MIN_GAIN, _GPU_MIN_GAIN = 0.05, 0.005
 _CPU_MAX_DRAFTS, _GPU_MAX_DRAFTS = 6, 15
+_CPU_COPIED_TOKENS, _GPU_COPIED_TOKENS = 16, 32
 
 
 def default_block_size(device: torch.device) -> int:
     return _GPU_BLOCK_SIZE if device.type == "cuda" else _CPU_BLOCK_SIZE
 
 
-def draft_plan(asked: Mode, block_size: int | None, device: torch.device) -> Plan:
-    """The plan of quad_spec for a request with mode `asked` and its `block_size`, if it has one.
+@dataclass(frozen=True, slots=True)
+class Drafting:
+    """How a request speculates. plan: of quad_spec; max_copied_tokens: see `quad_spec`."""
 
-    Who asks for quadratic speculation of a size gets the published layout.
+    plan: Plan
+    max_copied_tokens: int = 0
+
+
+def choose_drafting(
+    asked: Mode, block_size: int | None, device: torch.device, *, has_draft_adapter: bool
+) -> Drafting:
+    """The drafting of a request with mode `asked` and its `block_size`, if it has one.
+
+    Who asks for a mode by name gets its published form: masks only, and quadratic speculation of
+    a size in the published layout.
     """
     if asked == "quad_spec" and block_size is not None:
-        return uniform_plan(block_size)
+        return Drafting(uniform_plan(block_size))
     on_gpu = device.type == "cuda"
     most = _GPU_MAX_DRAFTS if on_gpu else _CPU_MAX_DRAFTS
-    return AdaptivePlan(
+    if asked == "auto" and not has_draft_adapter:
+        # Masks are worth nothing untrained: only what is copied is verified.
+        most = 0
+    plan = AdaptivePlan(
         min_gain=_GPU_MIN_GAIN if on_gpu else _CPU_MIN_GAIN,
         max_drafts=most if block_size is None else min(most, block_size - 1),
     )
+    most_copied = _GPU_COPIED_TOKENS if on_gpu else _CPU_COPIED_TOKENS
+    return Drafting(plan, most_copied if asked == "auto" else 0)
 
 
 def mode_steps(
@@ -50,7 +68,7 @@ def mode_steps(
     seed: int,
     *,
     suffix_head: Sequence[int],
-    plan: Plan,
+    drafting: Drafting,
     hint: Sequence[int],
     ahead: Ahead,
 ) -> Steps[None]:
@@ -58,6 +76,7 @@ def mode_steps(
 
     ahead: the last pass of the prefill, which has judged the beginning of `hint`.
     """
+    plan, most_copied = drafting.plan, drafting.max_copied_tokens
     hint = hint_behind(hint, ahead, seed)
     seed, later = yield from follow_hint(state, seed, hint, plan if mode == "quad_spec" else None)
     ahead = later or ahead
@@ -67,9 +86,10 @@ def mode_steps(
         case "quad_spec":
             # In a prefill, healing may have gone on beyond the token that the drafts stand behind.
             num_emitted = 0 if later else len(state.tokens) - 1 - ahead.num_right
-            yield from quad_spec(state, seed, plan, ahead.draft(state).behind(num_emitted))
+            draft = ahead.draft(state).behind(num_emitted)
+            yield from quad_spec(state, seed, plan, draft, max_copied_tokens=most_copied)
         case "diffusion":
             start = ahead.canvas(state, threshold_of(state.params))
             yield from diffusion(state, seed, suffix_head, start)
         case _:
-            yield from linear_spec(state, seed, suffix_head)
+            yield from linear_spec(state, seed, suffix_head, max_copied_tokens=most_copied)

@@ -10,22 +10,30 @@ from engine.decoding.blocks import accepted_length, num_sure
 from engine.decoding.diffusion import DEFAULT_THRESHOLD
 from engine.decoding.draft_plan import Plan, uniform_plan
 from engine.decoding.forward import Steps
+from engine.decoding.lookup import with_copy
 from engine.decoding.shared_pass import NO_DRAFT, Draft, read_draft, shared_forward
 from engine.decoding.state import Decoding
 
 
 def quad_spec(
-    state: Decoding, seed: int, plan: Plan | None = None, draft: Draft = NO_DRAFT
+    state: Decoding,
+    seed: int,
+    plan: Plan | None = None,
+    draft: Draft = NO_DRAFT,
+    *,
+    max_copied_tokens: int = 0,
 ) -> Steps[None]:
     """Continue behind `seed`, which is emitted but not yet cached. Lossless like linear_spec.
 
     plan: None = the published layout for drafts of the request's block size. draft: what is
-    guessed to follow the seed already.
+    guessed to follow the seed already. max_copied_tokens: of a draft that `lookup` may copy from
+    the cached text where that promises more than the masks' own; 0 = masks only.
     """
     plan = plan or uniform_plan(state.params.block_size)
     while not state.is_finished:
         # Should the deadline fall before the verify pass, only what the draft is sure of is shown.
         state.draft = draft.tokens[: num_sure(draft.confidences, DEFAULT_THRESHOLD)]
+        draft = with_copy(state, seed, draft, max_copied_tokens)
         visible, depths = _laid_out(state, seed, draft, plan)
         output = yield shared_forward(state, visible, depths, "verify")
         # One head pass for all rows: on a CPU reading the head's weights costs more than its rows.

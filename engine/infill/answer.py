@@ -16,7 +16,7 @@ import torch
 from engine.decoding.forward import Steps, prefill
 from engine.decoding.hint import prefill_ahead
 from engine.decoding.loop import Interrupted, Passes, on_cache, watched
-from engine.decoding.modes import default_block_size, draft_plan, mode_steps
+from engine.decoding.modes import choose_drafting, default_block_size, mode_steps
 from engine.decoding.sampling import MIN_TEMPERATURE, Sampler
 from engine.decoding.state import Decoding, DecodingParams, Speculation
 from engine.infill.alternatives import Candidate, Found, Room, Start, abreast, one_by_one
@@ -127,12 +127,17 @@ class Answer:
 
     def _steps(self, state: Decoding, branch: int, start: Start | None) -> Steps[None]:
         mode, need, tools = self.route.mode, self.prompt.need, self.tools
-        plan = draft_plan(self.request.mode, self.request.block_size, tools.decoder.device)
+        drafting = choose_drafting(
+            self.request.mode,
+            self.request.block_size,
+            tools.decoder.device,
+            has_draft_adapter=tools.decoder.has_draft_adapter,
+        )
         hint = self._hint(branch)
         if start is None or start.ahead is None:
             missing = self.prompt.context[state.cache.length :]
-            drafts, chunk = plan if mode == "quad_spec" else None, tools.prefill_chunk_tokens
-            ahead = yield from prefill_ahead(state, missing, chunk, hint, drafts)
+            plan, chunk = drafting.plan if mode == "quad_spec" else None, tools.prefill_chunk_tokens
+            ahead = yield from prefill_ahead(state, missing, chunk, hint, plan)
             if start is not None:
                 start.ahead = ahead.unhinted(state)
         else:
@@ -147,7 +152,7 @@ class Answer:
             # The head of the suffix joins the block only where the prompt knows the hole's end.
             head = self.prompt.suffix_head if self.route.method == "fim_tokens" else []
             yield from mode_steps(
-                mode, state, seed, suffix_head=head, plan=plan, hint=hint, ahead=ahead
+                mode, state, seed, suffix_head=head, drafting=drafting, hint=hint, ahead=ahead
             )
 
     def _hint(self, branch: int) -> list[int]:

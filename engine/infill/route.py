@@ -86,5 +86,4 @@ def _verified_mode(config: ModelConfig, has_draft_adapter: bool) -> tuple[Mode, 
         return "linear_spec", "diffusion drafts a block, a causal pass verifies it"
     if has_draft_adapter:
         return "quad_spec", "one pass verifies a draft and drafts anew behind every outcome"
-    # Its masks are worth nothing untrained: a speculation would only cost time.
-    return "ar", "no draft adapter is loaded, so tokens come one by one"
+    return "quad_spec", "no draft adapter is loaded, so drafts are copied from the text around"

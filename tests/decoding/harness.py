@@ -19,7 +19,7 @@ from engine.decoding.sampling import Sampler
 from engine.decoding.state import Decoding, DecodingParams
 from engine.models.decoder import Decoder
 
-MODES: dict[str, Callable[[Decoding, int], Steps[None]]] = {
+MODES: dict[str, Callable[..., Steps[None]]] = {
     "ar": ar,
     "diffusion": diffusion,
     "linear_spec": linear_spec,
@@ -57,10 +57,12 @@ def decode(
     temperature: float = 0.0,
     seed: int = 0,
     plan: Plan | None = None,
+    max_copied_tokens: int = 0,
     chunk_tokens: int = 64,
     limits: Limits | None = None,
 ) -> Decoded:
-    """mode: one of MODES, or ``adaptive``: quad_spec as ``auto`` runs it, with `plan`."""
+    """mode: one of MODES, or ``adaptive``: quad_spec as ``auto`` runs it, with `plan`.
+    max_copied_tokens: only for speculations."""
     cache = decoder.new_cache()
     sampler = Sampler(
         forbidden=only_mask_forbidden(decoder),
@@ -78,7 +80,8 @@ def decode(
         first = yield from prefill_ahead(state, list(prompt), chunk_tokens, (), plan)
         pick = sampler.pick(first.next_logits)
         if not state.emit_pick(pick):
-            yield from quad_spec(state, pick.tokens[0], plan, first.draft(state))
+            draft, most = first.draft(state), max_copied_tokens
+            yield from quad_spec(state, pick.tokens[0], plan, draft, max_copied_tokens=most)
 
     def steps() -> Steps[None]:
         if mode == "adaptive":
@@ -87,7 +90,8 @@ def decode(
         logits = yield from prefill(list(prompt), cache, chunk_tokens)
         pick = sampler.pick(logits)
         if not state.emit_pick(pick):
-            yield from MODES[mode](state, pick.tokens[0])
+            copies = {"max_copied_tokens": max_copied_tokens} if max_copied_tokens else {}
+            yield from MODES[mode](state, pick.tokens[0], **copies)
 
     run_steps(steps(), decoder, cache, meter, limits or Limits())
     cache.check_integrity()

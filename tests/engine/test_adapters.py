@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 import engine.adapters
 import engine.engine
@@ -14,6 +17,7 @@ from engine.config import DEFAULT_MODEL, EngineConfig
 from engine.engine import Engine
 from engine.infill.gate import GateError
 from engine.messages.completion import CompletionRequest
+from engine.models.decoder import Decoder
 from engine.weights.adapters import CONFIG_FILE, WEIGHTS_FILE, read_adapter
 from engine.weights.catalog import CATALOG
 from engine.weights.errors import WeightsError
@@ -81,16 +85,30 @@ def test_without_them_the_engine_works(package: Path) -> None:
     assert found.complete(CompletionRequest(prompt="def ", max_tokens=4)).choices[0].text
 
 
-def test_auto_speculates_with_a_draft_adapter_only(package: Path) -> None:
+def test_auto_drafts_with_masks_only_where_an_adapter_is(
+    package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_masks: list[bool] = []
+    forward = Decoder.forward
+
+    def noted(self: Decoder, ids: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
+        read_masks[:] = [any(read_masks) or self.config.mask_token_id in ids]
+        return forward(self, ids, *args, **options)
+
+    monkeypatch.setattr(Decoder, "forward", noted)
     request = CompletionRequest(
         prompt="def f(a):\n", suffix="\n\nf(1)\n", max_tokens=24, stop_rules=False
     )
     with_drafts, without = load(), load(draft_adapter="none")
-    fast, slow = with_drafts.complete(request), without.complete(request)
-    assert (fast.facts.mode, slow.facts.mode) == ("quad_spec", "ar")
-    assert fast.choices[0].text == slow.choices[0].text
-    assert fast.facts.forwards <= slow.facts.forwards
-    assert fast.facts.num_cycles == fast.facts.forwards > 0
+    slow = without.complete(replace(request, mode="ar"))
+    read_masks.clear()
+    for has_masks, loaded in ((True, with_drafts), (False, without)):
+        fast = loaded.complete(request)
+        assert fast.facts.mode == "quad_spec"
+        assert fast.choices[0].text == slow.choices[0].text
+        assert fast.facts.forwards <= slow.facts.forwards
+        assert fast.facts.num_cycles == fast.facts.forwards > 0
+        assert read_masks.pop() is has_masks
     assert slow.facts.num_cycles == slow.facts.num_drafted_tokens == 0
 
 

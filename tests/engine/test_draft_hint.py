@@ -16,7 +16,7 @@ from engine.decoding.draft_plan import AdaptivePlan, Plan, uniform_plan
 from engine.decoding.forward import prefill
 from engine.decoding.hint import Ahead, follow_hint, hint_behind, prefill_ahead
 from engine.decoding.loop import Interrupted, Limits, Meter, run_steps
-from engine.decoding.modes import mode_steps
+from engine.decoding.modes import Drafting, mode_steps
 from engine.decoding.sampling import Sampler
 from engine.decoding.shared_pass import NO_DRAFT, Draft
 from engine.decoding.state import Decoding, DecodingParams
@@ -240,8 +240,9 @@ def decode_with_hint(
         if not state.emit_pick(pick) and ahead.take(state, seed):
             seed = ahead.emit(state)
         if not state.is_finished:
+            drafting = Drafting(plan)
             yield from mode_steps(
-                mode, state, seed, suffix_head=[], plan=plan, hint=hint, ahead=ahead
+                mode, state, seed, suffix_head=[], drafting=drafting, hint=hint, ahead=ahead
             )
 
     run_steps(steps(), decoder, state.cache, meter, Limits())
