@@ -1,6 +1,10 @@
 # make demo   set everything up in .venv, pull the default model, complete a hole in a real file
 # make test   set everything up in .venv, lint, type-check, run every test
-# make vscode build the VS Code extension and install it, with the default model
+# make vscode, neovim, emacs, helix, jetbrains
+#             let that editor use this clone, with the default model; ARGS=--dry-run only says what
+#             would be written, ARGS=--remove takes it back (docs/editors.md)
+# make screens
+#             pictures of the editors in a terminal, for docs/images
 # make rigs   put real editors into .venv (Neovim, VS Code in a browser, Emacs, Helix) and a Kotlin
 #             compiler, which their tests then use; what cannot be had is skipped, with the reason
 
@@ -13,7 +17,9 @@ TORCH := 2.13.0
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup demo test vscode rigs rig-neovim lint format clean
+EDITORS := vscode neovim emacs helix jetbrains
+
+.PHONY: setup demo test $(EDITORS) screens rigs rig-neovim lint format clean
 
 demo: setup
 	$(BIN)/nemodiff models pull
@@ -33,10 +39,13 @@ rigs: rig-neovim
 rig-neovim: $(VENV)/dev
 	-$(BIN)/python tests/rigs/get_neovim.py
 
-vscode: setup
+$(EDITORS): setup
 	$(BIN)/nemodiff models pull
-	mkdir -p ~/.local/bin && ln -sf $(CURDIR)/$(BIN)/nemodiff ~/.local/bin/nemodiff
-	cd editors/vscode && npm ci && npm run package && code --install-extension nemodiff.vsix
+	$(BIN)/python editors/install.py $@ $(ARGS)
+
+screens: $(VENV)/dev
+	$(BIN)/nemodiff models pull
+	$(BIN)/python tests/rigs/screens.py
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .

@@ -9,14 +9,28 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from urllib.parse import unquote
 
 from nemodiff_lsp.documents.documents import Document
+from nemodiff_lsp.privacy.git import GitPending
 from nemodiff_lsp.privacy.policy import FilePolicy, Verdict
 from nemodiff_lsp.settings.settings import Settings
 from nemodiff_lsp.switches import Switches
 
 _MAX_KEPT = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Off:
+    """Why a document gets no completions, in a sentence.
+
+    is_private: for the sake of privacy. pending: what may still allow it, when that comes in.
+    """
+
+    reason: str
+    is_private: bool = False
+    pending: GitPending | None = None
 
 
 class Admission:
@@ -57,15 +71,15 @@ class Admission:
         with self._lock:
             self._clean.pop(key, None)
 
-    def off_because(
-        self, document: Document, settings: Settings, switches: Switches
-    ) -> tuple[str, bool] | None:
-        """Why the document gets no completions: a sentence, and whether that is for privacy."""
+    def off_because(self, document: Document, settings: Settings, switches: Switches) -> Off | None:
+        """Why the document gets no completions; None when it gets them."""
         off = switches.off_because(settings, document.uri, document.language_id)
         if off is not None:
-            return off, False
+            return Off(off)
         verdict = self.judge(document)
-        return None if verdict.is_allowed else (verdict.reason, True)
+        if verdict.is_allowed:
+            return None
+        return Off(verdict.reason, is_private=True, pending=verdict.pending)
 
     def _keep(self, key: str, stamp: int) -> None:
         with self._lock:

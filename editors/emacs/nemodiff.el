@@ -37,7 +37,7 @@
  (make-lsp-client
   :new-connection (lsp-stdio-connection (lambda () nemodiff-command))
   :activation-fn #'nemodiff--is-wanted
-  :initialization-options (lambda () (list :nemodiff nemodiff-settings))
+  :initialization-options (lambda () (when nemodiff-settings (list :nemodiff nemodiff-settings)))
   ;; Runs beside the language's own server.
   :add-on? t
   :priority -2

@@ -52,11 +52,15 @@ class Host(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """How a completion was asked for. tab_size (columns) and insert_spaces: of the buffer."""
+    """How a completion was asked for. tab_size (columns) and insert_spaces: of the buffer.
+
+    waited_ms: what has passed of its deadline already.
+    """
 
     is_invoked: bool = False
     tab_size: int | None = None
     insert_spaces: bool | None = None
+    waited_ms: float = 0.0
 
 
 class Stopwatch:
@@ -137,6 +141,15 @@ class Caller:
                 asker=asker,
             )
         )
+
+
+def deadline_ms_of(asked: Asked, settings: Settings, profile: ClientProfile) -> float:
+    """How long a completion may take from when it was asked for."""
+    if asked.is_invoked:
+        chosen_ms, usual_ms = settings.invoked_deadline_ms, profile.invoked_deadline_ms
+    else:
+        chosen_ms, usual_ms = settings.deadline_ms, profile.deadline_ms
+    return usual_ms if chosen_ms is None else chosen_ms
 
 
 def is_whole(completion: Completion) -> bool:

@@ -22,6 +22,7 @@ from nemodiff_lsp.completion.calls import (
     Host,
     Stopwatch,
     alternatives_of,
+    deadline_ms_of,
     is_whole,
     silence_of,
 )
@@ -203,7 +204,9 @@ class Completer:
         return flight.result()
 
     async def _from_engine(self, call: Call) -> Answer:
-        deadline_ms = max(_MIN_DEADLINE_MS, self._deadline_ms(call) - call.watch.total_ms)
+        passed_ms = call.asked.waited_ms + call.watch.total_ms
+        whole_ms = deadline_ms_of(call.asked, self._host.settings, self._host.profile)
+        deadline_ms = max(_MIN_DEADLINE_MS, whole_ms - passed_ms)
         draft = self.offers.draft_for(call.now) if self._host.settings.reuse else ""
         asker = object()
         flight = self._caller.launch(call, "asked", deadline_ms, draft=draft, asker=asker)
@@ -265,14 +268,6 @@ class Completer:
             num_typed=num_typed,
             forwards=offer.forwards,
         )
-
-    def _deadline_ms(self, call: Call) -> float:
-        settings, profile = self._host.settings, self._host.profile
-        if call.asked.is_invoked:
-            chosen_ms, usual_ms = settings.invoked_deadline_ms, profile.invoked_deadline_ms
-        else:
-            chosen_ms, usual_ms = settings.deadline_ms, profile.deadline_ms
-        return usual_ms if chosen_ms is None else chosen_ms
 
     def _land(self, flight: Flight, completion: Completion) -> None:
         """Keep a whole answer, whoever asked for it."""

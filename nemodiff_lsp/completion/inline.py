@@ -8,16 +8,21 @@ never an error for a failing engine, because editors show those on each keystrok
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import unquote
 
 from lsprotocol import types
 
+from nemodiff_lsp.admission import Off
 from nemodiff_lsp.clients.profile import ClientProfile
-from nemodiff_lsp.completion.calls import Asked
+from nemodiff_lsp.completion.calls import Asked, deadline_ms_of
 from nemodiff_lsp.completion.completion import Answer
 from nemodiff_lsp.completion.items import inline_items, menu_items
 from nemodiff_lsp.completion.session import SupersededError
+from nemodiff_lsp.documents.documents import Document
 from nemodiff_lsp.documents.snapshot import Snapshot
 from nemodiff_lsp.protocol import InlineParams, MenuParams
 
@@ -96,8 +101,12 @@ async def _reply(
             language_id=document.language_id,
         )
         off = ls.admission.off_because(document, ls.settings, ls.switches)
+        if off is not None and off.pending is not None:
+            began_s = time.monotonic()
+            off = await ls.sessions.run_newest(unquote(uri), _settled(ls, document, asked, off))
+            asked = replace(asked, waited_ms=(time.monotonic() - began_s) * 1000.0)
         if off is not None:
-            _stay_silent(ls, uri, *off)
+            _stay_silent(ls, uri, off)
             return nothing
         if any(version not in (None, document.version) for version in versions):
             return None
@@ -121,6 +130,19 @@ async def _reply(
         return nothing
 
 
+async def _settled(ls: NemoDiffServer, document: Document, asked: Asked, off: Off) -> Off | None:
+    """What comes of `off` once nothing is pending any more, or the deadline passes."""
+    limit_s = time.monotonic() + deadline_ms_of(asked, ls.settings, ls.profile) / 1000.0
+    now: Off | None = off
+    while now is not None and now.pending is not None:
+        left_s = limit_s - time.monotonic()
+        if left_s <= 0:
+            break
+        await now.pending.wait_async(left_s)
+        now = ls.admission.off_because(document, ls.settings, ls.switches)
+    return now
+
+
 async def _answered(ls: NemoDiffServer, snapshot: Snapshot, asked: Asked) -> Answer:
     """The pipeline's answer, while the status says that something is being done."""
     ls.status.rest()
@@ -131,11 +153,11 @@ async def _answered(ls: NemoDiffServer, snapshot: Snapshot, asked: Asked) -> Ans
         ls.status.rest()
 
 
-def _stay_silent(ls: NemoDiffServer, uri: str, reason: str, is_private: bool) -> None:
-    ls.why.note(uri, reason)
-    if is_private:
-        ls.status.set_state("excluded", reason)
-    ls.recorder.answered(source="none", stages_ms={}, forwards=0, why=reason)
+def _stay_silent(ls: NemoDiffServer, uri: str, off: Off) -> None:
+    ls.why.note(uri, off.reason)
+    if off.is_private:
+        ls.status.set_state("excluded", off.reason)
+    ls.recorder.answered(source="none", stages_ms={}, forwards=0, why=off.reason)
 
 
 def _note(ls: NemoDiffServer, snapshot: Snapshot, answer: Answer) -> None:

@@ -151,7 +151,7 @@ def _look_at_answer(done: Future[Any], on_refused: Callable[[str], None]) -> Non
         on_refused("The editor could not apply the edit.")
     elif not getattr(done.result(), "applied", False):
         # The reason that a client gives may hold a path: it goes to the user alone.
-        on_refused("The editor did not apply the edit; the document may have changed.")
+        on_refused("The editor did not apply the edit: not confirmed, or the document has changed.")
 
 
 def _edit_capabilities(

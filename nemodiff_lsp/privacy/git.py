@@ -6,6 +6,7 @@ with every open document.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import threading
@@ -51,6 +52,13 @@ class GitPending(Exception):
         """Wait for the answer; False when there is none. Never on the event loop."""
         # A killed process can hang, too, while its drive does.
         return bool(wait({self._answer}, timeout=2 * _GIT_LIMIT_S).done)
+
+    async def wait_async(self, limit_s: float) -> None:
+        """As `wait`, on the event loop and for at most `limit_s`."""
+        answer = asyncio.wrap_future(self._answer)
+        # Whoever asks again is told what went wrong; asyncio would log it as unseen.
+        answer.add_done_callback(lambda done: done.cancelled() or done.exception())
+        await asyncio.wait({answer}, timeout=limit_s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,10 @@ def locate_document(uri: str) -> Location | None:
     path = unquote(f"{parts.path}{query}{fragment}", errors="surrogateescape")
     if "\0" in path:
         raise ValueError("a NUL character in a path")
-    if parts.netloc and parts.netloc.lower() != "localhost" and scheme != _UNSAVED_SCHEME:
+    # A cell in a remote window names the host, which is the one that the server runs on.
+    is_remote_cell = scheme == "vscode-notebook-cell" and os.name != "nt"
+    has_host = parts.netloc.lower() not in ("", "localhost") and not is_remote_cell
+    if has_host and scheme != _UNSAVED_SCHEME:
         # file://host/share/name is a share on Windows; elsewhere nobody can say where it is.
         path = f"//{parts.netloc}{path}"
     if os.name == "nt":

@@ -13,7 +13,7 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from nemodiff_lsp.privacy.content import EditedText, objection_to, objection_to_edited
@@ -41,10 +41,14 @@ _MAX_KEPT_VERDICTS = 1_024
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """reason: one sentence for the user, empty when allowed; names the rule, never text or path."""
+    """reason: one sentence for the user, empty when allowed; names the rule, never text or path.
+
+    pending: what may still allow it, when that comes in.
+    """
 
     is_allowed: bool
     reason: str = ""
+    pending: GitPending | None = field(default=None, compare=False, repr=False)
 
 
 _ALLOWED = Verdict(True)
@@ -131,7 +135,7 @@ class FilePolicy:
                     return verdict
             except GitPending as pending:
                 if _is_on_event_loop() or not pending.wait():
-                    return Verdict(False, str(pending))
+                    return Verdict(False, str(pending), pending)
 
     def _judge_place(self, uri: str) -> Verdict:
         kept = self._kept.get(uri)

@@ -60,3 +60,22 @@ def test_a_completion_is_accepted(socket: Path, tmp_path: Path) -> None:
     assert "offered:" in run.stderr
     assert file.read_text(encoding="utf-8").rstrip().endswith("return sum(self.counts.values())")
     assert "why: NemoDiff:" in run.stderr
+
+
+def test_it_compiles_without_a_warning(tmp_path: Path) -> None:
+    assert EMACS is not None
+    command, environment = EMACS
+    source = tmp_path / "nemodiff.el"
+    source.write_bytes((ROOT / "editors" / "emacs" / "nemodiff.el").read_bytes())
+    folders = [word for path in lisp_packages(FOLDER) for word in ("-L", str(path))]
+    strict = "(setq native-comp-enable-subr-trampolines nil byte-compile-error-on-warn t)"
+    compile_it = ["--eval", strict, "-f", "batch-byte-compile", str(source)]
+    run = subprocess.run(
+        [*command, "--batch", "-Q", *folders, *compile_it],
+        env={**os.environ, **environment, "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert source.with_suffix(".elc").exists()

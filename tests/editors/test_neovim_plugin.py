@@ -12,14 +12,16 @@ from neovim import Neovim
 from neovim_fixtures import (
     BODY_LINE,
     COMPLETE_RETURN,
-    KINDS,
     SCRIPT,
     Engine,
     Kind,
     StartEditor,
     editor,
+    editors,
     engine,
+    folder,
     ghost,
+    kind,
     line_of,
     new_editor,
     project,
@@ -73,7 +75,6 @@ def test_other_text_hides_what_does_not_fit(editor: Neovim) -> None:
     wait_for_ghost(editor, "otal(article)")
 
 
-@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_fast_typing_shows_only_the_newest(
     kind: Kind, engine: Engine, start_editor: StartEditor
 ) -> None:

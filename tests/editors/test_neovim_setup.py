@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,10 @@ from neovim_fixtures import (
     Engine,
     StartEditor,
     editor,
+    editors,
     engine,
+    folder,
+    kind,
     line_of,
     new_editor,
     project,
@@ -123,7 +127,7 @@ def test_enable_alone_is_enough(
 
 
 def test_a_missing_server_is_one_sentence(
-    engine: Engine, start_editor: StartEditor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     if NEW is None:
         pytest.skip(KINDS["neovims-own"].skip_reason())
@@ -134,7 +138,7 @@ def test_a_missing_server_is_one_sentence(
     (bare / "lsp" / "nemodiff.lua").write_bytes((PLUGIN / "lsp" / "nemodiff.lua").read_bytes())
     options = {"plugin": str(bare), "is_bare": True}
     with Neovim(NEW, tmp_path, [], options, init=PLUGIN_INIT) as editor:
-        editor.lua("vim.cmd.edit(...)", str(tmp_path / "project" / "stock.py"))
+        editor.lua("vim.cmd.edit(...)", str(project / "stock.py"))
         (told,) = editor.wait_for(editor.messages)
         assert 'the command "nemodiff" was not found' in told
 
@@ -184,3 +188,18 @@ def test_the_help_has_every_map_and_command(new_editor: Neovim) -> None:
         assert f"*{name.replace(' ', '-')}*" in text or f"*{name}*" in text, name
     new_editor.lua("vim.cmd.helptags(...)", str(PLUGIN / "doc"))
     (PLUGIN / "doc" / "tags").unlink()
+
+
+def test_the_help_has_every_option_and_function(new_editor: Neovim) -> None:
+    text = (PLUGIN / "doc" / "nemodiff.txt").read_text(encoding="utf-8")
+    source = (PLUGIN / "lua" / "nemodiff" / "init.lua").read_text(encoding="utf-8")
+    options = re.findall(r"^---@field (\w+)\?", source, re.MULTILINE)
+    assert len(options) == 5
+    for name in options:
+        assert f"\u2022 {name} " in text, name
+    functions: list[str] = new_editor.lua("return vim.tbl_keys(require('nemodiff'))")
+    for name in set(functions) - {"config", "setup"}:
+        assert f" {name}(" in text, name
+    keys: list[str] = new_editor.lua("return vim.tbl_keys(require('nemodiff.keys').defaults)")
+    for name in keys:
+        assert re.search(rf"^    <\S+>\s+{name}\s", text, re.MULTILINE), name

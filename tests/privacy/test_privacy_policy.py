@@ -79,6 +79,8 @@ def test_spellings_of_a_uri_make_no_difference(tmp_path: Path) -> None:
         ("file://", True),
         ("file:///project/main.py", True),
         ("vscode-notebook-cell:/project/book.ipynb#W0", True),
+        ("vscode-notebook-cell://127.0.0.1:80/project/book.ipynb#W0", True),
+        ("vscode-notebook-cell://ssh-remote%2Bhost/project/secrets/book.ipynb#W0", False),
         ("vscode-notebook-cell:/project/secrets/book.ipynb#W0", False),
         ("vscode-notebook-cell:/project/c#/secrets/book.ipynb#W0", False),
         ("file:///project/c#/main.py", True),

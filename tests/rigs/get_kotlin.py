@@ -79,7 +79,9 @@ def _get_compiler(made: Path) -> None:
     _npm_pack(made)
     for packed in made.glob("*.tgz"):
         with tarfile.open(packed) as archive:
-            archive.extractall(made, filter="data")
+            # The first patch releases of Python 3.11 have no filters.
+            archive.extraction_filter = getattr(tarfile, "data_filter", None)
+            archive.extractall(made)
         packed.unlink()
 
 

@@ -141,7 +141,9 @@ def _get_code(folder: Path, made: Path) -> None:
     packed = next(made.glob("*.tgz"))
     with tarfile.open(packed) as archive:
         members = [each for each in archive.getmembers() if each.name.startswith(_KEPT)]
-        archive.extractall(made, members, filter="data")
+        # The first patch releases of Python 3.11 have no filters.
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)
+        archive.extractall(made, members)
     packed.unlink()
     home = made / "package" / "lib" / "vscode"
     npm(folder, "install", "--omit=dev", "--omit=optional", "--ignore-scripts", *_QUIET, cwd=home)

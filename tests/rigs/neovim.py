@@ -12,7 +12,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -60,7 +60,13 @@ def _version(program: str) -> tuple[int, int]:
 
 
 class Neovim:
-    """One editor; `home` takes its own files, so that no setting of the user is read."""
+    """One editor; `home` takes its own files, so that no setting of the user is read.
+
+    init: the set-up; None = `home`/config/nvim/init.lua, as for a person. environment: variables on
+    top of this process's own.
+    """
+
+    guard_s = GUARD_S
 
     def __init__(
         self,
@@ -69,26 +75,20 @@ class Neovim:
         command: list[str],
         options: object,
         *,
-        init: Path = _INIT,
+        init: Path | None = _INIT,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         folders = {f"XDG_{kind}_HOME": str(home / kind.lower()) for kind in ("CONFIG", "DATA")}
         folders |= {f"XDG_{kind}_HOME": str(home / kind.lower()) for kind in ("STATE", "CACHE")}
         settings = {"command": command, "options": options}
-        environment = {**folders, "NEMODIFF_TEST_SETTINGS": json.dumps(settings)}
+        added = {**folders, "NEMODIFF_TEST_SETTINGS": json.dumps(settings), **(environment or {})}
         # pynvim hands the environment of this process to the editor.
-        before = {name: os.environ.get(name) for name in environment}
-        os.environ.update(environment)
+        before = {name: os.environ.get(name) for name in added}
+        os.environ.update(added)
         try:
-            arguments = [
-                str(program),
-                "--embed",
-                "--headless",
-                "-u",
-                str(init),
-                "-i",
-                "NONE",
-                "-n",
-            ]
+            arguments = [str(program), "--embed", "--headless", "-i", "NONE", "-n"]
+            if init is not None:
+                arguments += ["-u", str(init)]
             self._nvim = pynvim.attach("child", argv=arguments)
         finally:
             for name, value in before.items():
@@ -144,7 +144,7 @@ class Neovim:
 
     def wait_for(self, is_so: Callable[[], T]) -> T:
         """`is_so()` as soon as it is true of something."""
-        deadline_s = time.monotonic() + GUARD_S
+        deadline_s = time.monotonic() + self.guard_s
         while not (found := is_so()):
             if time.monotonic() >= deadline_s:
                 raise AssertionError(f"waited in vain: {self.requests()} {self.messages()}")

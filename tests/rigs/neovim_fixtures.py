@@ -1,19 +1,20 @@
 """Fixtures of the tests of Neovim's plugin: editors with it, and an engine that a test controls.
 
-The language server is the real one; its engine knows its answers by heart. Skipped where there is
-no Neovim; the one without inline completion (0.10) draws by the plugin, and so does a newer one
-that is told to.
+The language server is the real one; its engine knows its answers by heart. Skipped without Neovim;
+one without inline completion (0.10) draws by the plugin, as does a newer one that is told to.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -29,6 +30,7 @@ SCRIPT = [
     [RETURN, "return self.total(article)", "return len(self.counts)"],
     ["for article in self.counts:\n            self.check(article)\n            yield article"],
     ["total_größe = sum(self.counts.values())"],
+    ["s = '🙂é'; gruß = '🙂🙂' + ende"],
 ]
 SOURCE = '''class Stock:
     """What lies in the warehouse: pieces per article."""
@@ -42,6 +44,8 @@ SOURCE = '''class Stock:
     def other(self) -> None:
         """Nothing."""
 '''
+FILL_TEXTS = ["return f'Grüße, {name} 🙂'", "return sum(values)"]
+REPAIR_PAIR = ("retrun", "return")
 BODY_LINE = 7
 COMPLETE_RETURN = f"        {RETURN}"
 
@@ -71,7 +75,8 @@ class Engine:
     def __init__(self, folder: Path) -> None:
         self.socket = folder / "engine.sock"
         self._script = folder / "script.json"
-        self._script.write_text(json.dumps(SCRIPT), encoding="utf-8")
+        script = {"completions": SCRIPT, "fill": FILL_TEXTS, "repair": REPAIR_PAIR}
+        self._script.write_text(json.dumps(script), encoding="utf-8")
         self._process: subprocess.Popen[bytes] | None = None
         self._forward_ms = 0.0
 
@@ -87,12 +92,20 @@ class Engine:
             assert self._process.poll() is None, "the engine did not start"
 
     def is_up(self) -> bool:
-        transport = httpx.HTTPTransport(uds=str(self.socket))
         try:
-            with httpx.Client(transport=transport, base_url="http://localhost") as client:
-                return client.get("/health").is_success
+            return self._get("/health").is_success
         except httpx.TransportError:
             return False
+
+    def asked(self) -> list[dict[str, Any]]:
+        """The fills and repairs asked for."""
+        found: list[dict[str, Any]] = self._get("/asked").json()
+        return found
+
+    def _get(self, path: str) -> httpx.Response:
+        transport = httpx.HTTPTransport(uds=str(self.socket))
+        with httpx.Client(transport=transport, base_url="http://localhost") as client:
+            return client.get(path)
 
     def kill(self) -> None:
         if self._process is not None:
@@ -115,37 +128,57 @@ def engine(running_engine: Engine) -> Engine:
     return running_engine
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    folder = tmp_path / "project"
-    folder.mkdir()
-    (folder / ".git").mkdir()
-    (folder / "stock.py").write_text(SOURCE, encoding="utf-8")
-    (folder / ".env").write_text("HOST=localhost\n", encoding="utf-8")
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of the editors here; the project lies in it."""
+    folder = tmp_path_factory.mktemp("home")
+    (folder / "project" / ".git").mkdir(parents=True)
     return folder
+
+
+@pytest.fixture
+def project(folder: Path) -> Path:
+    """A repository with a file to type into, as it was before any test."""
+    (folder / "project" / "stock.py").write_text(SOURCE, encoding="utf-8")
+    (folder / "project" / ".env").write_text("HOST=localhost\n", encoding="utf-8")
+    return folder / "project"
 
 
 StartEditor = Callable[..., Neovim]
 
 
+def new_neovim(engine: Engine, home: Path, kind: Kind, **options: object) -> Neovim:
+    """An editor of a kind, with the plugin; options: as neovim_plugin_init.lua has them.
+
+    record: a file that gets all that the language server is told. command: another server's.
+    """
+    if kind.program is None:
+        pytest.skip(kind.skip_reason())
+    usual = [sys.executable, "-m", "nemodiff_lsp", "--engine-socket", str(engine.socket)]
+    command = cast("list[str]", options.pop("command", [*usual, "--no-engine-start"]))
+    record = options.pop("record", None)
+    if record is not None:
+        command = ["sh", "-c", f"tee '{record}' | {shlex.join(command)}"]
+    settings = {"deadlineMs": 60_000, "invokedDeadlineMs": 60_000, "statistics": False}
+    given = {"plugin": str(PLUGIN), "ghost_text": kind.ghost_text, "settings": settings}
+    editor = Neovim(kind.program, home, command, given | options, init=PLUGIN_INIT)
+    editor.guard_s = 60.0
+    return editor
+
+
 @pytest.fixture
 def start_editor(engine: Engine, project: Path) -> Iterator[StartEditor]:
-    """Starts an editor of a kind, with the plugin; options: as neovim_plugin_init.lua has them."""
+    """Starts an editor of a test's own; is_early: waits for no server."""
     running: list[Neovim] = []
 
-    def start(kind: Kind, **options: object) -> Neovim:
-        if kind.program is None:
-            pytest.skip(kind.skip_reason())
-        command = [sys.executable, "-m", "nemodiff_lsp", "--engine-socket", str(engine.socket)]
-        command.append("--no-engine-start")
-        settings = {"deadlineMs": 60_000, "invokedDeadlineMs": 60_000, "statistics": False}
-        given = {"plugin": str(PLUGIN), "ghost_text": kind.ghost_text, "settings": settings}
-        home = project.parent
-        editor = Neovim(kind.program, home, command, given | options, init=PLUGIN_INIT)
+    def start(kind: Kind, *, is_early: bool = False, **options: object) -> Neovim:
+        editor = new_neovim(engine, project.parent, kind, **options)
         running.append(editor)
+        if is_early:
+            editor.lua("vim.cmd.edit(...)", str(project / "stock.py"))
+            return editor
         editor.open(project / "stock.py")
         if engine.is_up() and "is_bare" not in options:
-            # Before it has found the engine, the server answers with nothing.
             editor.wait_for(lambda: status(editor) == "NemoDiff")
         return editor
 
@@ -154,20 +187,77 @@ def start_editor(engine: Engine, project: Path) -> Iterator[StartEditor]:
         editor.__exit__()
 
 
+class Editors:
+    """Editors that tests share, one of each kind; each test finds its file as it was."""
+
+    def __init__(self, engine: Engine, home: Path) -> None:
+        self._engine, self._home = engine, home
+        self._running: dict[Kind, Neovim] = {}
+
+    def of(self, kind: Kind) -> Neovim:
+        if kind not in self._running:
+            self._running[kind] = new_neovim(self._engine, self._home, kind)
+        editor = self._running[kind]
+        editor.press("<C-\\><C-n>")
+        editor.lua(
+            "vim.cmd('silent! tabonly | silent! only! | silent! %bwipeout!') "
+            "vim.diagnostic.reset() _G.requests, _G.messages = {}, {}"
+        )
+        editor.open(self._home / "project" / "stock.py")
+        # After a file that gets nothing the server says so until it is asked again.
+        editor.wait_for(lambda: status(editor) in ("NemoDiff", "NemoDiff \N{EN DASH}"))
+        return editor
+
+    def drop(self, kind: Kind) -> None:
+        editor = self._running.pop(kind, None)
+        if editor is not None:
+            editor.__exit__()
+
+
+@pytest.fixture(scope="module")
+def editors(running_engine: Engine, folder: Path) -> Iterator[Editors]:
+    shared = Editors(running_engine, folder)
+    yield shared
+    for each in KINDS.values():
+        shared.drop(each)
+
+
 @pytest.fixture(params=KINDS.values(), ids=KINDS)
-def editor(request: pytest.FixtureRequest, engine: Engine, start_editor: StartEditor) -> Neovim:
-    if request.param.program is None:
-        pytest.skip(request.param.skip_reason())
+def kind(request: pytest.FixtureRequest) -> Kind:
+    """Each way of drawing."""
+    found: Kind = request.param
+    if found.program is None:
+        pytest.skip(found.skip_reason())
+    return found
+
+
+def _lent(
+    kind: Kind, request: pytest.FixtureRequest, engine: Engine, editors: Editors
+) -> Iterator[Neovim]:
     engine.start()
-    return start_editor(request.param)
+    num_failed = request.session.testsfailed
+    yield editors.of(kind)
+    if request.session.testsfailed > num_failed:
+        # Nobody knows what it is in the middle of.
+        editors.drop(kind)
 
 
 @pytest.fixture
-def new_editor(engine: Engine, start_editor: StartEditor) -> Neovim:
+def editor(
+    kind: Kind, request: pytest.FixtureRequest, engine: Engine, editors: Editors, project: Path
+) -> Iterator[Neovim]:
+    """A shared editor of each kind, with the project's file opened."""
+    yield from _lent(kind, request, engine, editors)
+
+
+@pytest.fixture
+def new_editor(
+    request: pytest.FixtureRequest, engine: Engine, editors: Editors, project: Path
+) -> Iterator[Neovim]:
+    """A shared Neovim 0.12 that draws by itself."""
     if NEW is None:
         pytest.skip(KINDS["neovims-own"].skip_reason())
-    engine.start()
-    return start_editor(KINDS["neovims-own"])
+    yield from _lent(KINDS["neovims-own"], request, engine, editors)
 
 
 def type_below(editor: Neovim, text: str, line: int = BODY_LINE) -> None:

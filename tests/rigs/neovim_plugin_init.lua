@@ -14,7 +14,7 @@ if settings.options.is_bare then
   vim.lsp.enable('nemodiff')
 else
   require('nemodiff').setup({
-    cmd = settings.command,
+    cmd = not settings.options.no_command and settings.command or nil,
     settings = settings.options.settings,
     ghost_text = settings.options.ghost_text,
   })

@@ -32,6 +32,8 @@ from get_vscode import (
     unpacked_chromium,
 )
 
+EDITOR_LINES = ".editor-group-container .monaco-editor .view-lines"
+
 FOLDER_VARIABLE = "NEMODIFF_VSCODE"
 
 # A guard against a hang, never a synchronisation: the real model may have to be loaded first.
@@ -42,6 +44,7 @@ _DRIVER = Path(__file__).resolve().parents[1] / "editors" / "vscode" / "driver.m
 _SOURCES = ("src", "test", "scripts", "media")
 _SETTINGS: dict[str, Any] = {
     "workbench.startupEditor": "none",
+    "workbench.editor.useModal": "off",
     "workbench.secondarySideBar.defaultVisibility": "hidden",
     "workbench.enableExperiments": False,
     "telemetry.telemetryLevel": "off",
@@ -107,7 +110,8 @@ def _free_port() -> int:
 class Workbench:
     """One window; `home` takes the editor's own files and must be fresh.
 
-    environment: variables of the editor that differ from those of this process.
+    environment: variables of the editor that differ from those of this process. asks_for_trust:
+    false = every folder is trusted.
     """
 
     def __init__(
@@ -117,11 +121,13 @@ class Workbench:
         vsix: Path,
         settings: dict[str, Any],
         environment: dict[str, str] | None = None,
+        *,
+        asks_for_trust: bool = False,
     ) -> None:
         self._home, self._port = home, _free_port()
-        machine = home / "data" / "Machine" / "settings.json"
-        machine.parent.mkdir(parents=True)
-        machine.write_text(json.dumps({**_SETTINGS, **settings}), encoding="utf-8")
+        self.machine_settings = home / "data" / "Machine" / "settings.json"
+        self.machine_settings.parent.mkdir(parents=True)
+        self.machine_settings.write_text(json.dumps({**_SETTINGS, **settings}), encoding="utf-8")
         options = ["--server-data-dir", str(home), "--accept-server-license-terms"]
         code = [str(node_in(rig)), str(code_in(rig))]
         self._log = (home / "code.log").open("wb")
@@ -130,7 +136,8 @@ class Workbench:
             check=True, stdout=self._log, stderr=self._log,
         )  # fmt: skip
         serve = ["--host", "127.0.0.1", "--port", str(self._port), "--without-connection-token"]
-        serve += ["--telemetry-level", "off", "--disable-workspace-trust"]
+        serve += ["--telemetry-level", "off"]
+        serve += [] if asks_for_trust else ["--disable-workspace-trust"]
         # A group of its own: the extension hosts are ended with the server.
         self._code = subprocess.Popen(
             [*code, *serve, *options], stdout=self._log, stderr=self._log, start_new_session=True,
@@ -189,11 +196,20 @@ class Workbench:
         assert "error" not in answer, answer["error"]
         return answer["value"]
 
-    def open(self, folder: Path, file: Path) -> None:
-        """Open a window on `folder` with `file` in its editor."""
+    def open(self, place: Path, file: Path, *, shown: str = EDITOR_LINES) -> None:
+        """Open a window on `place`, a folder or a .code-workspace, with `file` in its editor.
+
+        It takes the place of the window before. shown: a selector of what gets the focus.
+        """
         remote = f"vscode-remote://127.0.0.1:{self._port}{file}"
         payload = quote(json.dumps([["openFile", remote], ["skipWelcome", "true"]]))
-        self.ask("open", url=f"http://127.0.0.1:{self._port}/?folder={folder}&payload={payload}")
+        kind = "folder" if place.is_dir() else "workspace"
+        url = f"http://127.0.0.1:{self._port}/?{kind}={place}&payload={payload}"
+        self.ask("open", url=url, shown=shown)
+
+    def leave(self) -> None:
+        """Close the window."""
+        self.ask("leave")
 
     def press(self, *keys: str) -> None:
         """Press keys by their names in the browser (``Tab``, ``Control+s``)."""
@@ -222,6 +238,16 @@ class Workbench:
         """Those of the messages."""
         return list(self.ask("buttons"))
 
+    def click_button(self, label: str) -> None:
+        """One of the messages'."""
+        self.ask("clickButton", label=label)
+
+    def click(self, selector: str) -> None:
+        self.ask("click", selector=selector)
+
+    def texts(self, selector: str) -> list[str]:
+        return list(self.ask("texts", selector=selector))
+
     def screenshot(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.ask("screenshot", path=str(path))
@@ -237,6 +263,15 @@ class Workbench:
                 raise AssertionError(f"waited in vain: {self._picture()} {self.log()}")
             time.sleep(_POLL_S)
         return found
+
+    def is_soon(self, is_so: Callable[[], object]) -> bool:
+        """Whether it is so within a second; for what is repeated where it is not."""
+        deadline_s = time.monotonic() + 1.0
+        while time.monotonic() < deadline_s:
+            if is_so():
+                return True
+            time.sleep(_POLL_S)
+        return False
 
     def _picture(self) -> Path | None:
         """What the window shows, where NEMODIFF_ARTIFACTS wants it."""

@@ -2,8 +2,8 @@
 --- NemoDiff: code completion on your own machine.
 ---
 --- With this file on the 'runtimepath', `vim.lsp.enable('nemodiff')` is all that is needed: it
---- finds and starts the language server and switches on Neovim's own ghost text (0.12). It works without
---- the rest of the plugin, too. Settings go into `init_options`.
+--- finds and starts the language server and switches on Neovim's own ghost text (0.12). It works
+--- without the rest of the plugin, too. Settings go into `init_options`.
 
 local is_windows = vim.fn.has('win32') == 1
 local bin = is_windows and 'Scripts/nemodiff.exe' or 'bin/nemodiff'
@@ -52,6 +52,7 @@ local function on_init(client)
     ghost_text.start(client)
   elseif vim.lsp.inline_completion then
     vim.api.nvim_create_autocmd('LspAttach', {
+      group = vim.api.nvim_create_augroup('nemodiff.attach.' .. client.id, {}),
       callback = function(event)
         if event.data.client_id == client.id then
           vim.lsp.inline_completion.enable(true, { bufnr = event.buf })
@@ -70,6 +71,19 @@ local function on_status(_, params, context)
   end
 end
 
+---@param client_id integer
+local function on_exit(_, _, client_id)
+  -- Told in the middle of Neovim's own event loop, where little may be done.
+  vim.schedule(function()
+    local is_there, ghost_text = pcall(require, 'nemodiff.ghost_text')
+    if is_there then
+      ghost_text.stop(client_id)
+    else
+      pcall(vim.api.nvim_del_augroup_by_name, 'nemodiff.attach.' .. client_id)
+    end
+  end)
+end
+
 ---@class nemodiff.Config: vim.lsp.Config
 ---@field find_server fun(): string[]?, string
 return {
@@ -86,4 +100,5 @@ return {
   },
   handlers = { ['nemodiff/didChangeStatus'] = on_status },
   on_init = on_init,
+  on_exit = on_exit,
 }

@@ -13,6 +13,7 @@ if (process.argv.includes('--tests')) {
     format: 'esm',
     outdir: 'out/test',
     outExtension: { '.js': '.mjs' },
+    alias: { vscode: './test/vscode.ts' },
   });
 } else {
   await build({

@@ -6,10 +6,11 @@
 import type * as vscode from 'vscode';
 import { workspace } from 'vscode';
 import {
+  CloseAction,
+  ErrorAction,
   ExecuteCommandRequest,
   LanguageClient,
   RevealOutputChannelOn,
-  State,
   TransportKind,
   type DynamicFeature,
   type LanguageClientOptions,
@@ -20,6 +21,8 @@ import { KEYS } from './keys.js';
 import { SECTION, chosenValues, initializationOptions } from './logic/settings.js';
 
 /**
+ * Failures are told by `service.ts`, once each; here they only go to the log.
+ *
  * Leaves the server's commands to `commands.ts`: registered by the client they would have no
  * arguments when called from the palette, and the names that the server has for clients of other
  * servers would collide with other extensions.
@@ -31,15 +34,46 @@ class Client extends LanguageClient {
       super.registerFeature(feature);
     }
   }
+
+  override error(message: string, data?: unknown): void {
+    super.error(message, data, false);
+  }
 }
 
-/** cwd: a folder outside the workspace, so that nothing in there is taken for a module. */
+/**
+ * cwd: a folder outside the workspace, so that nothing in there is taken for a module. onEnded: the
+ * server that was up has ended, and not because the client was stopped.
+ */
 export function createClient(
   server: ServerCommand,
   cwd: string,
   channel: vscode.LogOutputChannel,
+  onEnded: () => void,
 ): LanguageClient {
-  const options: LanguageClientOptions = {
+  const executable = {
+    command: server.command,
+    args: [...server.args],
+    transport: TransportKind.stdio,
+    options: { cwd },
+  };
+  const client: LanguageClient = new Client('nemodiff', 'NemoDiff', executable, {
+    ...optionsOf(channel),
+    errorHandler: {
+      error: () => ({ action: ErrorAction.Continue, handled: true }),
+      closed: () => {
+        // One that ends while it starts is told of by `start`.
+        if (client.isRunning()) {
+          onEnded();
+        }
+        return { action: CloseAction.DoNotRestart, handled: true };
+      },
+    },
+  });
+  return client;
+}
+
+function optionsOf(channel: vscode.LogOutputChannel): LanguageClientOptions {
+  return {
     documentSelector: [
       { scheme: 'file' },
       { scheme: 'untitled' },
@@ -49,6 +83,8 @@ export function createClient(
     revealOutputChannelOn: RevealOutputChannelOn.Never,
     initializationOptions: () =>
       initializationOptions(workspace.getConfiguration(SECTION), KEYS, workspace.isTrusted),
+    // Its start fails with the error; who awaits that tells it.
+    initializationFailedHandler: () => false,
     middleware: {
       workspace: {
         configuration: (params, token, next) => {
@@ -61,20 +97,4 @@ export function createClient(
       },
     },
   };
-  const executable = {
-    command: server.command,
-    args: [...server.args],
-    transport: TransportKind.stdio,
-    options: { cwd },
-  };
-  return new Client('nemodiff', 'NemoDiff', executable, options);
-}
-
-/** Calls `action` when the server has ended, whoever ended it. */
-export function onStopped(client: LanguageClient, action: () => void): void {
-  client.onDidChangeState(({ newState }) => {
-    if (newState === State.Stopped) {
-      action();
-    }
-  });
 }

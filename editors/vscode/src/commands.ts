@@ -18,9 +18,11 @@ const EDITOR_COMMANDS: Readonly<Record<string, string>> = {
   'nemodiff.acceptLine': 'editor.action.inlineSuggest.acceptNextLine',
 };
 
-/** Passed on as they are; the first is what an accepted completion carries. */
+/** What an accepted completion carries: nobody has called it, so nobody is told if it fails. */
+const DID_ACCEPT = 'nemodiff.didAccept';
+
+/** Passed on as they are. */
 const SERVER_COMMANDS = [
-  'nemodiff.didAccept',
   'nemodiff.toggle',
   'nemodiff.restartEngine',
   'nemodiff.report',
@@ -36,6 +38,7 @@ export function registerCommands(
 ): vscode.Disposable[] {
   const handlers: Record<string, Handler> = {
     'nemodiff.showMenu': () => showMenu(item),
+    [DID_ACCEPT]: (...args) => service.tell(DID_ACCEPT, args),
     'nemodiff.setUp': () => setUp(service, channel),
     'nemodiff.restartServer': () => service.restart(),
     'nemodiff.showLog': () => {

@@ -5,6 +5,7 @@ import { registerCommands } from './commands.js';
 import { SECTION } from './logic/settings.js';
 import { onPythonChanged } from './python.js';
 import { Service } from './service.js';
+import { stopSetUp } from './setup.js';
 import { StatusItem } from './statusItem.js';
 
 let service: Service | null = null;
@@ -20,11 +21,10 @@ export function activate(context: vscode.ExtensionContext): void {
     ...registerCommands(running, item, channel),
     vscode.workspace.onDidChangeConfiguration((event) => {
       if (event.affectsConfiguration(SECTION)) {
-        void running.configure(event);
+        void running.configure();
       }
     }),
-    // The server has been told that the folder is not trusted; it learns otherwise at its start.
-    vscode.workspace.onDidGrantWorkspaceTrust(() => void running.restart()),
+    vscode.workspace.onDidGrantWorkspaceTrust(() => void running.configure()),
   );
   // Not awaited: VS Code waits for activation, and nobody needs the server before it is there.
   void running.restart();
@@ -34,5 +34,6 @@ export function activate(context: vscode.ExtensionContext): void {
 }
 
 export async function deactivate(): Promise<void> {
+  stopSetUp();
   await service?.stop();
 }

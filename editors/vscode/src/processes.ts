@@ -1,19 +1,23 @@
 /** Programs that the extension runs beside the server: probes, the installer, the statistics. */
 
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { access } from 'node:fs/promises';
 import { delimiter, isAbsolute, join } from 'node:path';
 import { homedir } from 'node:os';
 import { PROBE_ARGS, type Probe } from './logic/discovery.js';
 
 const PROBE_MS = 20_000;
+const IS_WINDOWS = process.platform === 'win32';
 
 export interface Finished {
   readonly code: number;
   readonly lastLine: string;
 }
 
-/** Runs a program to its end; each line it writes goes to `onLine`. */
+/**
+ * Runs a program to its end; each line it writes goes to `onLine`. Aborted, it ends with the
+ * processes that it has started, and the promise rejects when they are gone.
+ */
 export function run(
   command: readonly string[],
   onLine: (line: string) => void = () => undefined,
@@ -21,34 +25,84 @@ export function run(
 ): Promise<Finished> {
   const [program = '', ...args] = command;
   return new Promise((resolve, reject) => {
+    if (signal?.aborted === true) {
+      reject(abortError());
+      return;
+    }
     // Not in the workspace: what lies there must not be taken for a module or a program.
     const child = spawn(program, args, {
       cwd: homedir(),
       stdio: ['ignore', 'pipe', 'pipe'],
       windowsHide: true,
-      ...(signal === undefined ? {} : { signal }),
+      // A group of its own can be ended as a whole.
+      detached: !IS_WINDOWS && signal !== undefined,
     });
-    let lastLine = '';
-    let rest = '';
-    const take = (chunk: Buffer): void => {
-      const lines = (rest + chunk.toString()).split(/\r?\n/);
-      rest = lines.pop() ?? '';
-      for (const line of lines) {
-        lastLine = line.trim() === '' ? lastLine : line.trim();
-        onLine(line);
-      }
+    const end = (): void => {
+      endTree(child);
     };
-    child.stdout.on('data', take);
-    child.stderr.on('data', take);
+    signal?.addEventListener('abort', end, { once: true });
+    const lines = new Lines(onLine);
+    child.stdout.on('data', (chunk: Buffer) => {
+      lines.take(chunk);
+    });
+    child.stderr.on('data', (chunk: Buffer) => {
+      lines.take(chunk);
+    });
     child.on('error', reject);
     child.on('close', (code) => {
-      take(Buffer.from(rest === '' ? '' : '\n'));
-      resolve({ code: code ?? -1, lastLine });
+      signal?.removeEventListener('abort', end);
+      lines.end();
+      if (signal?.aborted === true) {
+        reject(abortError());
+      } else {
+        resolve({ code: code ?? -1, lastLine: lines.last });
+      }
     });
   });
 }
 
-async function exists(path: string): Promise<boolean> {
+function abortError(): Error {
+  return Object.assign(new Error('The program was stopped.'), { name: 'AbortError' });
+}
+
+/** What a program writes, as lines. */
+class Lines {
+  /** The last one that is not empty. */
+  last = '';
+  #rest = '';
+
+  constructor(private readonly onLine: (line: string) => void) {}
+
+  take(chunk: Buffer | string): void {
+    const lines = (this.#rest + chunk.toString()).split(/\r?\n|\r/);
+    this.#rest = lines.pop() ?? '';
+    for (const line of lines) {
+      this.last = line.trim() === '' ? this.last : line.trim();
+      this.onLine(line);
+    }
+  }
+
+  end(): void {
+    this.take(this.#rest === '' ? '' : '\n');
+  }
+}
+
+function endTree(child: ChildProcess): void {
+  if (child.pid === undefined) {
+    return;
+  }
+  if (IS_WINDOWS) {
+    spawn('taskkill', ['/pid', String(child.pid), '/t', '/f'], { windowsHide: true });
+    return;
+  }
+  try {
+    process.kill(-child.pid, 'SIGTERM');
+  } catch {
+    // It has ended meanwhile.
+  }
+}
+
+export async function exists(path: string): Promise<boolean> {
   return access(path).then(
     () => true,
     () => false,
@@ -56,7 +110,6 @@ async function exists(path: string): Promise<boolean> {
 }
 
 export const probe: Probe = {
-  exists,
   async hasNemodiff(python) {
     try {
       const signal = AbortSignal.timeout(PROBE_MS);
@@ -66,7 +119,7 @@ export const probe: Probe = {
     }
   },
   async onPath(name) {
-    const endings = process.platform === 'win32' ? ['.exe', '.cmd'] : [''];
+    const endings = IS_WINDOWS ? ['.exe', '.cmd'] : [''];
     // An editor that was started from the desktop often does not have the user's own folder on PATH.
     const folders = [
       ...(process.env['PATH'] ?? '').split(delimiter),

@@ -9,51 +9,60 @@ import {
   isSameServer,
   type ServerCommand,
 } from './logic/discovery.js';
-import { SECTION } from './logic/settings.js';
+import { Environments } from './logic/environments.js';
+import { Restarts } from './logic/restarts.js';
+import { SECTION, initializationOptions } from './logic/settings.js';
 import { STATUS_METHOD, ownStatus, readStatus } from './logic/status.js';
 import { probe } from './processes.js';
 import { activePython } from './python.js';
 import type { StatusItem } from './statusItem.js';
+import { Trouble } from './trouble.js';
 
 const STOP_MS = 3000;
 
-export class Service implements vscode.Disposable {
+export class Service {
+  /** The private environments; the server runs beside them. */
+  readonly environments: Environments;
   #client: LanguageClient | null = null;
   #server: ServerCommand | null = null;
   #work: Promise<void> = Promise.resolve();
+  #started: Promise<void> = Promise.resolve();
+  #startedWith = '';
   #isQueued = false;
+  #isOver = false;
+  readonly #restarts = new Restarts();
+  readonly #trouble: Trouble;
+  #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
     private readonly item: StatusItem,
     private readonly channel: vscode.LogOutputChannel,
-    /** Holds the private environment; the server runs in there. */
-    readonly storage: vscode.Uri,
-  ) {}
+    private readonly storage: vscode.Uri,
+  ) {
+    this.environments = new Environments(storage.fsPath);
+    this.#trouble = new Trouble(item, channel);
+  }
 
   get server(): ServerCommand | null {
     return this.#server;
   }
 
-  get privateFolder(): string {
-    return vscode.Uri.joinPath(this.storage, 'environment').fsPath;
+  get client(): LanguageClient | null {
+    return this.#client;
   }
 
   /** Stop the server, if one runs, and start the one that is found now. */
   restart(): Promise<void> {
-    if (!this.#isQueued) {
-      this.#isQueued = true;
-      this.#work = this.#work.then(async () => {
-        this.#isQueued = false;
-        await this.#stop();
-        await this.#start();
-      });
-    }
-    return this.#work;
+    this.#restarts.forget();
+    // From now on: the same change may be told again before the start.
+    this.#startedWith = this.#wishes();
+    return this.#renew();
   }
 
   /** Start anew only if another server is found than the one that runs. */
   async restartIfOther(): Promise<void> {
-    if (!isSameServer(await this.#find(), this.#server)) {
+    const found = await this.#find().catch(() => null);
+    if (!isSameServer(found, this.#server)) {
       await this.restart();
     }
   }
@@ -65,39 +74,63 @@ export class Service implements vscode.Disposable {
       void vscode.window.showWarningMessage(`NemoDiff: ${this.item.status.message}`);
       return null;
     }
-    return client.sendRequest('workspace/executeCommand', { command, arguments: [...args] });
+    return this.#send(client, command, args);
   }
 
-  get client(): LanguageClient | null {
-    return this.#client;
+  /** Run a command of the server if it runs; the user has not asked for it. */
+  async tell(command: string, args: readonly unknown[]): Promise<void> {
+    if (this.#client?.isRunning() === true) {
+      await this.#send(this.#client, command, args);
+    }
   }
 
-  /** Settings have changed: those of the engine need a new server, it asks for the others. */
-  async configure(event: vscode.ConfigurationChangeEvent): Promise<void> {
-    const restarting = [...KEYS.engine, 'server'].map((key) => `${SECTION}.${key}`);
-    if (restarting.some((key) => event.affectsConfiguration(key))) {
+  /**
+   * Settings or trust have changed: what the server was started with needs a new one, for all else
+   * it asks. One change may be told several times.
+   */
+  async configure(): Promise<void> {
+    if (this.#wishes() !== this.#startedWith) {
       await this.restart();
     } else if (this.#client?.isRunning() === true) {
       await this.#client.sendNotification('workspace/didChangeConfiguration', { settings: null });
     }
   }
 
+  /** For good; VS Code waits some seconds for it at most. */
   async stop(): Promise<void> {
-    await this.#work;
+    this.#isOver = true;
     await this.#stop();
   }
 
-  dispose(): void {
-    void this.stop();
+  #renew(): Promise<void> {
+    clearTimeout(this.#timer);
+    if (!this.#isQueued) {
+      this.#isQueued = true;
+      this.#work = this.#work
+        .then(async () => {
+          this.#isQueued = false;
+          await this.#stop();
+          await this.#start();
+        })
+        .catch((error: unknown) => {
+          this.#trouble.couldNotStart(this.#server, error);
+        });
+    }
+    return this.#work;
+  }
+
+  #wishes(): string {
+    const configuration = vscode.workspace.getConfiguration(SECTION);
+    const options = initializationOptions(configuration, KEYS, vscode.workspace.isTrusted);
+    return JSON.stringify([configuration.get<unknown>('server.command'), options]);
   }
 
   async #find(): Promise<ServerCommand | null> {
-    const command = vscode.workspace.getConfiguration(SECTION).get<string[]>('server.command');
     return findServer(
       {
-        setting: command ?? [],
-        activePython: await activePython(),
-        privateFolder: this.privateFolder,
+        setting: vscode.workspace.getConfiguration(SECTION).get<unknown>('server.command'),
+        activePython,
+        privatePython: () => this.environments.python(),
         isTrusted: vscode.workspace.isTrusted,
       },
       probe,
@@ -106,16 +139,23 @@ export class Service implements vscode.Disposable {
 
   async #start(): Promise<void> {
     this.item.show(ownStatus('starting', 'NemoDiff is starting.'));
-    this.#server = await this.#find();
-    if (this.#server === null) {
+    this.#server = null;
+    const server = await this.#find();
+    this.#server = server;
+    if (server === null) {
       this.item.show(ownStatus('missing', MISSING_SENTENCE));
-      void this.#offerSetUp();
+      this.#trouble.isMissing();
       return;
     }
     await vscode.workspace.fs.createDirectory(this.storage);
-    this.channel.info(`Server: ${[this.#server.command, ...this.#server.args].join(' ')}`);
-    const { createClient, onStopped } = await import('./client.js');
-    const client = createClient(this.#server, this.storage.fsPath, this.channel);
+    this.channel.info(`Server: ${[server.command, ...server.args].join(' ')}`);
+    const { createClient } = await import('./client.js');
+    if (this.#isOver) {
+      return;
+    }
+    const client = createClient(server, this.storage.fsPath, this.channel, () => {
+      this.#ended(client);
+    });
     this.#client = client;
     client.onNotification(STATUS_METHOD, (params: unknown) => {
       const status = readStatus(params);
@@ -123,45 +163,53 @@ export class Service implements vscode.Disposable {
         this.item.show(status);
       }
     });
-    onStopped(client, () => {
-      if (client === this.#client) {
-        this.item.show(ownStatus('stopped', 'The language server has stopped; see the log.'));
-      }
+    // Not awaited: a server that never answers must not keep the next one from being started.
+    this.#started = client.start().catch((error: unknown) => {
+      this.#failed(client, error);
     });
-    try {
-      await client.start();
-    } catch (error) {
-      this.#tellFailure(error);
-    }
   }
 
   async #stop(): Promise<void> {
+    clearTimeout(this.#timer);
     const client = this.#client;
     this.#client = null;
     if (client !== null) {
       this.item.show(ownStatus('stopped', 'The language server is stopped.'));
-      // A server that never came up rejects, and one that hangs is killed by the client.
+      // One that is starting cannot be stopped; in vain after a while, it is killed by the client.
+      await Promise.race([this.#started, new Promise((resolve) => setTimeout(resolve, STOP_MS))]);
       await client.dispose(STOP_MS).catch(() => undefined);
     }
   }
 
-  #tellFailure(error: unknown): void {
-    const why = error instanceof Error ? error.message : String(error);
-    this.channel.error(why);
-    const sentence = 'The language server could not be started; the log says why.';
-    this.item.show(ownStatus('error', sentence));
-    void vscode.window.showErrorMessage(`NemoDiff: ${sentence}`, 'Show the log').then((chosen) => {
-      if (chosen !== undefined) {
-        this.channel.show();
-      }
-    });
+  #failed(client: LanguageClient, error: unknown): void {
+    if (client === this.#client && this.#restarts.isUnderWay) {
+      this.#ended(client);
+    } else if (client === this.#client) {
+      this.#trouble.couldNotStart(this.#server, error);
+    }
   }
 
-  async #offerSetUp(): Promise<void> {
-    const setUp = 'Set up NemoDiff';
-    const chosen = await vscode.window.showInformationMessage(MISSING_SENTENCE, setUp);
-    if (chosen === setUp) {
-      await vscode.commands.executeCommand('nemodiff.setUp');
+  #ended(client: LanguageClient): void {
+    if (client !== this.#client || this.#isOver) {
+      return;
+    }
+    const delayMs = this.#restarts.next(Date.now());
+    if (delayMs === null) {
+      this.#trouble.keepsEnding();
+      return;
+    }
+    this.item.show(ownStatus('starting', 'The language server has ended and is started again.'));
+    this.#timer = setTimeout(() => void this.#renew(), delayMs);
+  }
+
+  async #send(client: LanguageClient, command: string, args: readonly unknown[]): Promise<unknown> {
+    try {
+      const params = { command, arguments: [...args] };
+      return await client.sendRequest('workspace/executeCommand', params);
+    } catch (error) {
+      // The server answers whatever can be answered: it has ended, or is being stopped.
+      this.channel.warn(`${command}: ${String(error)}`);
+      return null;
     }
   }
 }

@@ -1,9 +1,19 @@
 /** Makes the private environment: asks first, shows progress, can be stopped. */
 
+import { homedir } from 'node:os';
 import * as vscode from 'vscode';
-import { InstallError, findPython, install, installSteps } from './logic/install.js';
+import {
+  InstallError,
+  STOPPED_SENTENCE,
+  findPython,
+  install,
+  installSteps,
+  packageOf,
+  type Machine,
+  type Run,
+} from './logic/install.js';
 import { SECTION } from './logic/settings.js';
-import { run } from './processes.js';
+import { exists, probe, run } from './processes.js';
 import type { Service } from './service.js';
 
 const CONSENT =
@@ -18,10 +28,14 @@ export async function setUp(service: Service, channel: vscode.LogOutputChannel):
   if (chosen !== yes) {
     return;
   }
+  const source = await chosenSource();
+  if (source === undefined) {
+    return;
+  }
   try {
     await vscode.window.withProgress(
       { location: vscode.ProgressLocation.Notification, title: 'NemoDiff', cancellable: true },
-      (progress, token) => makeEnvironment(service, channel, progress, token),
+      (progress, token) => makeEnvironment(source, service, channel, progress, token),
     );
   } catch (error) {
     await tell(error, channel);
@@ -30,46 +44,89 @@ export async function setUp(service: Service, channel: vscode.LogOutputChannel):
   await service.restart();
 }
 
+/**
+ * What is installed: the setting, or a clone that the user shows. There is no default name: one that
+ * the project does not own on an index could be anybody's.
+ */
+async function chosenSource(): Promise<string | undefined> {
+  const configuration = vscode.workspace.getConfiguration(SECTION);
+  const setting = configuration.get<string>('server.package')?.trim();
+  if (setting !== undefined && setting !== '') {
+    return setting;
+  }
+  const chosen = await vscode.window.showOpenDialog({
+    canSelectFiles: false,
+    canSelectFolders: true,
+    title: "Choose the folder of NemoDiff's clone",
+    openLabel: 'Install from here',
+  });
+  return chosen?.[0]?.fsPath;
+}
+
+/** Ended with the window: nobody would see how it went on. */
+const underWay = new Set<AbortController>();
+
+export function stopSetUp(): void {
+  for (const aborter of underWay) {
+    aborter.abort();
+  }
+}
+
 async function makeEnvironment(
+  source: string,
   service: Service,
   channel: vscode.LogOutputChannel,
   progress: vscode.Progress<{ message?: string }>,
   token: vscode.CancellationToken,
 ): Promise<void> {
   const aborter = new AbortController();
+  underWay.add(aborter);
   token.onCancellationRequested(() => {
     aborter.abort();
   });
-  const logged = (command: readonly string[]): ReturnType<typeof run> => {
-    channel.info(`> ${command.join(' ')}`);
-    return run(
-      command,
-      (line) => {
-        channel.info(line);
-      },
-      aborter.signal,
-    );
+  const show = (line: string): void => {
+    channel.info(line);
   };
-  const configuration = vscode.workspace.getConfiguration(SECTION);
-  const requirement = configuration.get<string>('server.package') ?? 'nemodiff';
-  await vscode.workspace.fs.createDirectory(service.storage);
-  const python = await findPython((command) => run(command), null);
-  await install(
-    installSteps(python, service.privateFolder, requirement),
-    logged,
-    (title) => {
-      progress.report({ message: `${title} …` });
-    },
-    () => token.isCancellationRequested,
-  );
+  const logged: Run = (command) => {
+    show(`> ${command.join(' ')}`);
+    return run(command, show, aborter.signal);
+  };
+  try {
+    const wanted = await packageOf(source, homedir(), exists);
+    const machine = await thisMachine(aborter.signal);
+    await service.environments.renew((folder) =>
+      install(
+        installSteps(machine, folder, wanted),
+        logged,
+        (title) => {
+          progress.report({ message: `${title} …` });
+        },
+        () => aborter.signal.aborted,
+      ),
+    );
+  } finally {
+    underWay.delete(aborter);
+  }
+}
+
+async function thisMachine(signal: AbortSignal): Promise<Machine> {
+  return {
+    platform: process.platform,
+    hasGpu: (await probe.onPath('nvidia-smi')) !== null,
+    uv: await probe.onPath('uv'),
+    python: await findPython((command) => run(command, undefined, signal)),
+  };
 }
 
 async function tell(error: unknown, channel: vscode.LogOutputChannel): Promise<void> {
-  const isStopped = error instanceof Error && error.name === 'AbortError';
-  const why = error instanceof InstallError ? error.message : String(error);
-  const sentence = isStopped ? 'The installation was stopped.' : why;
+  const sentence = error instanceof Error ? error.message : String(error);
   channel.error(sentence);
-  const chosen = await vscode.window.showErrorMessage(sentence, 'Show the log');
+  if (sentence === STOPPED_SENTENCE) {
+    void vscode.window.showInformationMessage(sentence);
+    return;
+  }
+  const shown = error instanceof InstallError ? sentence : `NemoDiff: ${sentence}`;
+  const chosen = await vscode.window.showErrorMessage(shown, 'Show the log');
   if (chosen !== undefined) {
     channel.show();
   }

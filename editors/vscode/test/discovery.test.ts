@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
   PROBE_ARGS,
+  SettingError,
   environmentPython,
   findServer,
   isSameServer,
@@ -10,13 +11,14 @@ import {
   type Probe,
 } from '../src/logic/discovery.js';
 
+const OWN = environmentPython('/private');
 const NOWHERE: Places = {
   setting: [],
-  activePython: null,
-  privateFolder: '/private',
+  activePython: () => Promise.resolve(null),
+  privatePython: () => Promise.resolve(OWN),
   isTrusted: true,
 };
-const OWN = environmentPython('/private');
+const active = (): Promise<string> => Promise.resolve('/active');
 
 function probeOf(
   pythons: readonly string[],
@@ -30,7 +32,6 @@ function probeOf(
       return Promise.resolve(pythons.includes(python));
     },
     onPath: () => Promise.resolve(program),
-    exists: (path) => Promise.resolve(pythons.includes(path)),
   };
 }
 
@@ -39,7 +40,7 @@ test('the setting goes before everything and is not probed', async () => {
   const places = {
     ...NOWHERE,
     setting: ['/my/nemodiff', 'lsp', '--model', 'x'],
-    activePython: '/active',
+    activePython: active,
   };
   const found = await findServer(places, probe);
   assert.deepEqual(found, {
@@ -52,7 +53,7 @@ test('the setting goes before everything and is not probed', async () => {
 
 test('then the active Python environment, safe from modules of the workspace', async () => {
   const found = await findServer(
-    { ...NOWHERE, activePython: '/active' },
+    { ...NOWHERE, activePython: active },
     probeOf(['/active'], '/bin/nemodiff'),
   );
   assert.deepEqual(found, {
@@ -64,7 +65,7 @@ test('then the active Python environment, safe from modules of the workspace', a
 
 test('an environment without NemoDiff is passed over for the program on PATH', async () => {
   const found = await findServer(
-    { ...NOWHERE, activePython: '/active' },
+    { ...NOWHERE, activePython: active },
     probeOf([], '/bin/nemodiff'),
   );
   assert.deepEqual(found, { source: 'path', command: '/bin/nemodiff', args: ['lsp'] });
@@ -72,19 +73,35 @@ test('an environment without NemoDiff is passed over for the program on PATH', a
 
 test('the interpreter of a folder that is not trusted is never run', async () => {
   const probe = probeOf(['/active']);
-  const found = await findServer({ ...NOWHERE, activePython: '/active', isTrusted: false }, probe);
+  const found = await findServer({ ...NOWHERE, activePython: active, isTrusted: false }, probe);
   assert.equal(found, null);
-  assert.deepEqual(probe.asked, []);
+  assert.ok(!probe.asked.includes('/active'));
 });
 
 test('last comes the private environment, if it is whole', async () => {
   assert.equal((await findServer(NOWHERE, probeOf([OWN])))?.source, 'private');
-  const half: Probe = { ...probeOf([]), exists: () => Promise.resolve(true) };
-  assert.equal(await findServer(NOWHERE, half), null);
+  assert.equal(await findServer(NOWHERE, probeOf([])), null);
+  const none = { ...NOWHERE, privatePython: () => Promise.resolve(null) };
+  assert.equal(await findServer(none, probeOf([OWN])), null);
 });
 
 test('an empty word as setting counts as none', async () => {
   assert.equal(await findServer({ ...NOWHERE, setting: [''] }, probeOf([])), null);
+});
+
+test('a setting that is no list of words is told', async () => {
+  for (const setting of ['nemodiff lsp', [1], {}]) {
+    await assert.rejects(
+      findServer({ ...NOWHERE, setting }, probeOf([])),
+      (error) => error instanceof SettingError && error.message.includes('list of words'),
+    );
+  }
+});
+
+test('the active interpreter is not asked for where a setting names the server', async () => {
+  const activePython = (): Promise<string> => Promise.reject(new Error('asked'));
+  const found = await findServer({ ...NOWHERE, setting: ['/n'], activePython }, probeOf([]));
+  assert.equal(found?.source, 'setting');
 });
 
 test('the private interpreter lies where venv puts it', () => {

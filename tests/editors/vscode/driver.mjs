@@ -19,28 +19,38 @@ const browser = await chromium.launch({
     '--disable-sync',
   ],
 });
-const page = await (await browser.newContext({ viewport: { width: 1100, height: 640 } })).newPage();
+const size = { width: 1100, height: 640 };
+const context = await browser.newContext({
+  viewport: size,
+  permissions: ['clipboard-read', 'clipboard-write'],
+});
+const page = await context.newPage();
+// Leaving a window with unsaved text asks; nobody is there to answer.
+page.on('dialog', (dialog) => dialog.accept());
 
 /** Texts on the screen have no-break spaces for spaces. */
 const plain = (texts) => texts.map((text) => text.replaceAll('\u00a0', ' '));
 
+const texts = async (selector) =>
+  plain(await page.$$eval(selector, (found) => found.map((each) => each.textContent)));
+
 const commands = {
-  async open({ url }) {
+  async open({ url, shown }) {
     await page.goto(url);
-    await page.waitForSelector('.editor-group-container .monaco-editor .view-line', {
-      timeout: 120_000,
-    });
-    await commands.focus();
+    await page.waitForSelector(shown, { timeout: 120_000 });
+    await page.click(shown);
   },
+  leave: () => page.goto('about:blank'),
+  resize: ({ height }) => page.setViewportSize({ ...size, height: height ?? size.height }),
+  click: ({ selector }) => page.click(selector, { timeout: 60_000 }),
+  texts: ({ selector }) => texts(selector),
+  /** Put text in as if it were pasted: nothing is indented or closed on the way. */
+  insert: ({ text }) => page.keyboard.insertText(text),
+  clipboard: () => page.evaluate(() => navigator.clipboard.readText()),
   focus: () => page.click('.editor-group-container .monaco-editor .view-lines'),
   press: ({ keys }) => page.keyboard.press(keys),
   type: ({ text, delay }) => page.keyboard.type(text, { delay }),
-  ghosts: async () =>
-    plain(
-      await page.$$eval('.ghost-text-decoration, .ghost-text-decoration-preview', (spans) =>
-        spans.map((span) => span.textContent),
-      ),
-    ),
+  ghosts: () => texts('.ghost-text-decoration, .ghost-text-decoration-preview'),
   /** What the active tab says of its file. */
   tab: () =>
     page.$$eval('.tab.active', ([tab]) => tab?.getAttribute('aria-label') ?? tab?.textContent ?? ''),
@@ -71,25 +81,12 @@ const commands = {
         rows.map((row) => row.getAttribute('aria-label') ?? row.textContent),
       ),
     ),
-  messages: async () =>
-    plain(
-      await page.$$eval('.notifications-toasts .notification-list-item-message', (items) =>
-        items.map((item) => item.textContent),
-      ),
-    ),
-  buttons: async () =>
-    plain(
-      await page.$$eval('.notifications-toasts .monaco-button', (items) =>
-        items.map((item) => item.textContent),
-      ),
-    ),
+  messages: () => texts('.notifications-toasts .notification-list-item-message'),
+  buttons: () => texts('.notifications-toasts .monaco-button'),
+  clickButton: ({ label }) =>
+    page.click(`.notifications-toasts .monaco-button >> text="${label}"`, { timeout: 60_000 }),
   /** The rows of the list of running extensions. */
-  extensions: async () =>
-    plain(
-      await page.$$eval('.runtime-extensions-editor .monaco-list-row', (rows) =>
-        rows.map((row) => row.textContent),
-      ),
-    ),
+  extensions: () => texts('.runtime-extensions-editor .monaco-list-row'),
   screenshot: ({ path }) => page.screenshot({ path }),
 };
 

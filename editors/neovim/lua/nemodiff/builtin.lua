@@ -37,16 +37,29 @@ function M.start(client)
 end
 
 ---@param bufnr integer
+---@return string
+local function group_of(bufnr)
+  return 'nemodiff.builtin.' .. bufnr
+end
+
+---@param bufnr integer
 function M.attach(bufnr)
   -- Neovim has it off in each buffer where nobody switches it on.
   vim.lsp.inline_completion.enable(true, { bufnr = bufnr })
   vim.api.nvim_create_autocmd('InsertLeave', {
-    group = vim.api.nvim_create_augroup('nemodiff.builtin.' .. bufnr, {}),
+    group = vim.api.nvim_create_augroup(group_of(bufnr), {}),
     buffer = bufnr,
     callback = function()
       requests.forget(bufnr)
     end,
   })
+end
+
+---@param bufnr integer
+function M.detach(bufnr)
+  requests.forget(bufnr)
+  handlers[bufnr] = nil
+  pcall(vim.api.nvim_del_augroup_by_name, group_of(bufnr))
 end
 
 ---@param bufnr integer
@@ -68,9 +81,13 @@ function M.take(bufnr, take)
   vim.lsp.inline_completion.get({
     bufnr = bufnr,
     on_accept = function(item)
+      if not offer or item.client_id ~= offer.client_id then
+        -- Of another server, which Neovim serves as well.
+        return item
+      end
       local text = item.insert_text
       text = type(text) == 'table' and text.value or text --[[@as string]]
-      local rest = offer and requests.rest_of(bufnr, offer, text)
+      local rest = requests.rest_of(bufnr, offer, text)
       if rest then
         take(rest, item.command)
       end
@@ -78,12 +95,24 @@ function M.take(bufnr, take)
   })
 end
 
+--- What Neovim does with an answer: known once it has asked by itself, looked up before.
+---@param bufnr integer
+---@return lsp.Handler?
+local function handler_of(bufnr)
+  local is_there, capability = pcall(require, 'vim.lsp._capability')
+  local active = is_there and vim.tbl_get(capability, 'all', 'inline_completion', 'active') or {}
+  local completor = active[bufnr]
+  return handlers[bufnr] or completor and function(...)
+    completor:handler(...)
+  end
+end
+
 --- Ask now.
 ---@param bufnr integer
 ---@param kind integer
 ---@param on_answer? fun()
 function M.ask(bufnr, kind, on_answer)
-  local client, handler = client_of.of(bufnr), handlers[bufnr]
+  local client, handler = client_of.of(bufnr), handler_of(bufnr)
   if not client or not handler then
     return
   end

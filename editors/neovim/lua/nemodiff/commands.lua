@@ -4,10 +4,31 @@ local client_of = require('nemodiff.client')
 
 local M = {}
 
+local WARN = vim.log.levels.WARN
+
 ---@param bufnr integer
 ---@return string
 local function uri_of(bufnr)
   return vim.uri_from_bufnr(bufnr)
+end
+
+--- A place in a buffer, given from 0 and in bytes, as the protocol has it.
+---@param bufnr integer
+---@param row integer
+---@param col integer behind the line's end: its end
+---@return lsp.Position
+local function position(bufnr, row, col)
+  local text = vim.api.nvim_buf_get_lines(bufnr, row, row + 1, false)[1] or ''
+  local client = client_of.of(bufnr)
+  local encoding = client and client.offset_encoding or 'utf-16'
+  local before = text:sub(1, col)
+  local units = #before
+  if encoding == 'utf-16' then
+    units = vim.fn.strutf16len(before)
+  elseif encoding == 'utf-32' then
+    units = vim.fn.strchars(before)
+  end
+  return { line = row, character = units }
 end
 
 --- Whole lines as a range of the protocol; both from 1.
@@ -16,19 +37,22 @@ end
 ---@param last integer
 ---@return lsp.Range
 local function lines(bufnr, first, last)
-  local text = vim.api.nvim_buf_get_lines(bufnr, last - 1, last, false)[1] or ''
-  local client = client_of.of(bufnr)
-  local encoding = client and client.offset_encoding or 'utf-16'
-  local units = #text
-  if encoding == 'utf-16' then
-    units = vim.fn.strutf16len(text)
-  elseif encoding == 'utf-32' then
-    units = vim.fn.strcharlen(text)
-  end
   return {
     start = { line = first - 1, character = 0 },
-    ['end'] = { line = last - 1, character = units },
+    ['end'] = position(bufnr, last - 1, vim.v.maxcol),
   }
+end
+
+--- Run a command that changes the buffer.
+---@param bufnr integer
+---@param command string
+---@param argument table
+local function change(bufnr, command, argument)
+  if vim.bo[bufnr].modifiable then
+    client_of.execute(bufnr, command, argument)
+  else
+    vim.notify("NemoDiff: this buffer cannot be changed ('modifiable' is off).", WARN)
+  end
 end
 
 --- Fill the holes (`...`, `TODO` and the like) of lines `first` to `last`, or of the whole buffer.
@@ -40,7 +64,7 @@ function M.fill(first, last)
   if first and last then
     argument.range = lines(bufnr, first, last)
   end
-  client_of.execute(bufnr, 'nemodiff.fillHoles', argument)
+  change(bufnr, 'nemodiff.fillHoles', argument)
 end
 
 --- Repair lines `first` to `last`, or the line of the cursor; diagnostics there are the doubts.
@@ -52,12 +76,14 @@ function M.repair(first, last)
   first, last = first or row, last or first or row
   local doubts = {}
   for _, found in ipairs(vim.diagnostic.get(bufnr)) do
-    local original = vim.tbl_get(found, 'user_data', 'lsp', 'range')
-    if original and found.lnum + 1 >= first and found.lnum + 1 <= last then
-      doubts[#doubts + 1] = original
+    if found.lnum + 1 >= first and found.lnum + 1 <= last then
+      doubts[#doubts + 1] = {
+        start = position(bufnr, found.lnum, found.col),
+        ['end'] = position(bufnr, found.end_lnum or found.lnum, found.end_col or found.col),
+      }
     end
   end
-  client_of.execute(bufnr, 'nemodiff.repairRange', {
+  change(bufnr, 'nemodiff.repairRange', {
     uri = uri_of(bufnr),
     range = lines(bufnr, first, last),
     diagnostics = #doubts > 0 and doubts or nil,
@@ -133,13 +159,13 @@ function M.run(call)
   elseif name == 'trigger' then
     require('nemodiff.ghost_text').trigger()
   elseif name == 'mode' and not argument then
-    vim.notify('NemoDiff: which mode? ' .. table.concat(MODES, ', '), vim.log.levels.WARN)
+    vim.notify('NemoDiff: which mode? ' .. table.concat(MODES, ', '), WARN)
   elseif vim.tbl_contains(NAMES, name) then
     M[name](argument)
   else
     local known = table.concat(NAMES, ', ')
     local problem = ('NemoDiff: there is no %q (there are: %s).'):format(name, known)
-    vim.notify(problem, vim.log.levels.WARN)
+    vim.notify(problem, WARN)
   end
 end
 

@@ -8,40 +8,84 @@ local M = {}
 
 --- 'auto': Neovim's own where it has one (0.12); 'own': the plugin's in any case.
 ---@type 'auto'|'own'
-M.choice = 'auto'
+local choice = 'auto'
+
+--- The buffers of each server. While there is one, another choice would find nothing of what was
+--- drawn.
+---@type table<integer, table<integer, true?>?>
+local started = {}
+
+--- Choose who draws, for servers that are started from now on.
+---@param wanted 'auto'|'own'
+function M.choose(wanted)
+  if next(started) == nil then
+    choice = wanted
+  end
+end
 
 ---@return boolean
 function M.is_builtin()
-  return M.choice == 'auto' and vim.lsp.inline_completion ~= nil
+  return choice == 'auto' and vim.lsp.inline_completion ~= nil
 end
 
 local function backend()
   return require(M.is_builtin() and 'nemodiff.builtin' or 'nemodiff.own')
 end
 
+---@param client_id integer
+---@return string
+local function group_of(client_id)
+  return 'nemodiff.attach.' .. client_id
+end
+
 --- Called once for each server.
 ---@param client vim.lsp.Client
 function M.start(client)
+  local buffers = {}
+  started[client.id] = buffers
   backend().start(client)
-  vim.api.nvim_create_autocmd('LspAttach', {
-    group = vim.api.nvim_create_augroup('nemodiff.attach.' .. client.id, {}),
+  vim.api.nvim_create_autocmd({ 'LspAttach', 'LspDetach' }, {
+    group = vim.api.nvim_create_augroup(group_of(client.id), {}),
     callback = function(event)
-      if event.data.client_id == client.id then
-        backend().attach(event.buf)
+      if event.data.client_id ~= client.id then
+        return
+      elseif event.event == 'LspDetach' then
+        backend().detach(event.buf)
+        buffers[event.buf] = nil
+        return
       end
+      backend().attach(event.buf)
+      buffers[event.buf] = true
+      -- Whoever began to type before the server was there gets what is asked for now.
+      vim.schedule(M.refresh)
     end,
   })
 end
 
---- Insert `text` at the cursor, which goes behind it.
----@param bufnr integer
+--- The server has ended: nothing of it stays behind.
+---@param client_id integer
+function M.stop(client_id)
+  for bufnr in pairs(started[client_id] or {}) do
+    backend().detach(bufnr)
+  end
+  started[client_id] = nil
+  pcall(vim.api.nvim_del_augroup_by_name, group_of(client_id))
+  require('nemodiff.status').forget(client_id)
+end
+
+--- Ask as a key would, where somebody is typing and nothing is shown or asked for.
+function M.refresh()
+  local bufnr = vim.api.nvim_get_current_buf()
+  local is_waiting = requests.is_inserting() and not requests.is_pending(bufnr)
+  if is_waiting and client_of.of(bufnr) and not requests.offer(bufnr) then
+    backend().ask(bufnr, requests.AUTOMATIC)
+  end
+end
+
+--- Insert `text` at the cursor, which goes behind it. Pasted, so that `.` repeats it.
 ---@param text string
-local function insert(bufnr, text)
-  local row, col = requests.cursor_in(bufnr)
-  local lines = vim.split(text, '\n', { plain = true })
-  vim.api.nvim_buf_set_text(bufnr, row, col, row, col, lines)
-  local end_col = #lines[#lines] + (#lines == 1 and col or 0)
-  vim.api.nvim_win_set_cursor(vim.fn.bufwinid(bufnr), { row + #lines, end_col })
+local function insert(text)
+  vim.api.nvim_paste(text, false, -1)
 end
 
 ---@param piece_of? fun(text: string): string
@@ -53,9 +97,12 @@ local function accept(piece_of)
   end
   local ghost = backend()
   ghost.take(bufnr, function(text, command)
+    if bufnr ~= vim.api.nvim_get_current_buf() then
+      return
+    end
     local piece = piece_of and piece_of(text) or text
     local offer = requests.offer(bufnr)
-    insert(bufnr, piece)
+    insert(piece)
     if piece == text then
       requests.forget(bufnr)
       if offer then

@@ -4,11 +4,13 @@ local M = {}
 
 ---@param command string[]
 local function check_version(command)
-  local run = vim.system({ command[1], '--version' }, { text = true }):wait(10000)
-  if run.code == 0 then
+  local is_run, run = pcall(function()
+    return vim.system({ command[1], '--version' }, { text = true }):wait(10000)
+  end)
+  if is_run and run.code == 0 then
     vim.health.ok('It runs: ' .. vim.trim(run.stdout))
   else
-    vim.health.error('It does not run.', { vim.trim(run.stderr or '') })
+    vim.health.error('It does not run.', { vim.trim(is_run and run.stderr or '') })
   end
 end
 
@@ -35,7 +37,10 @@ local function check_server()
   vim.health.start('Language server')
   local config = require('nemodiff').config()
   if type(config.cmd) == 'table' then
-    vim.health.ok('Its command is configured: ' .. table.concat(config.cmd, ' '))
+    local is_there = vim.fn.executable(config.cmd[1]) == 1
+    local say = is_there and vim.health.ok or vim.health.error
+    local problem = is_there and '' or ', but there is no such program'
+    say(('Its command is configured%s: %s'):format(problem, table.concat(config.cmd, ' ')))
     return
   end
   local command, place = config.find_server()
@@ -70,6 +75,9 @@ end
 
 function M.check()
   check_editor()
+  if vim.fn.has('nvim-0.10') == 0 then
+    return
+  end
   check_server()
   check_clients()
 end

@@ -38,37 +38,58 @@ function M.config()
   return config
 end
 
+---@param bufnr integer
+---@param config nemodiff.Config
+local function start_in(bufnr, config)
+  local filetype = vim.bo[bufnr].filetype
+  if vim.bo[bufnr].buftype ~= '' or filetype == '' then
+    return
+  end
+  if config.filetypes and not vim.tbl_contains(config.filetypes, filetype) then
+    return
+  end
+  if type(config.cmd) == 'function' and not config.find_server() then
+    local problem = 'NemoDiff: the command "nemodiff" was not found (:help nemodiff-server).'
+    vim.notify_once(problem, vim.log.levels.WARN)
+    return
+  end
+  config.root_dir = vim.fs.root(bufnr, config.root_markers)
+  vim.lsp.start(config, { bufnr = bufnr })
+end
+
 --- What `vim.lsp.enable` does, for Neovim 0.10.
 local function start_by_hand()
   local config = M.config()
   vim.api.nvim_create_autocmd('FileType', {
     group = vim.api.nvim_create_augroup('nemodiff.start', {}),
     callback = function(event)
-      if vim.bo[event.buf].buftype ~= '' then
-        return
-      end
-      if config.filetypes and not vim.tbl_contains(config.filetypes, event.match) then
-        return
-      end
-      if type(config.cmd) == 'function' and not config.find_server() then
-        vim.notify_once('NemoDiff: the command "nemodiff" was not found (:help nemodiff-server).')
-        return
-      end
-      config.root_dir = vim.fs.root(event.buf, config.root_markers)
-      vim.lsp.start(config, { bufnr = event.buf })
+      start_in(event.buf, config)
     end,
   })
+  if vim.v.vim_did_enter == 1 then
+    for _, bufnr in ipairs(vim.api.nvim_list_bufs()) do
+      if vim.api.nvim_buf_is_loaded(bufnr) then
+        start_in(bufnr, config)
+      end
+    end
+  end
 end
 
---- Start NemoDiff and map its keys. Call it once; without it `vim.lsp.enable('nemodiff')` is
---- enough, and no key is mapped.
+--- Start NemoDiff and map its keys; a second call changes keys, and settings of servers to come.
+--- Without it `vim.lsp.enable('nemodiff')` is enough, and no key is mapped.
 ---@param options? nemodiff.Options
 function M.setup(options)
+  if vim.fn.has('nvim-0.10') == 0 then
+    vim.notify('NemoDiff needs Neovim 0.10 or newer.', vim.log.levels.WARN)
+    return
+  end
   options = options or {}
   given = options
-  require('nemodiff.ghost_text').choice = options.ghost_text or 'auto'
+  require('nemodiff.ghost_text').choose(options.ghost_text or 'auto')
   vim.cmd.runtime({ args = { 'plugin/nemodiff.lua' } })
-  if options.keys ~= false then
+  if options.keys == false then
+    require('nemodiff.keys').unmap()
+  else
     require('nemodiff.keys').map(options.keys --[[@as nemodiff.Keys?]])
   end
   if vim.lsp.enable then

@@ -27,6 +27,9 @@ M.defaults = {
 ---@type table<string, string>
 M.taken = {}
 
+---@type string[]
+local mapped = {}
+
 ---@param key string
 ---@return boolean
 local function is_taken(key)
@@ -48,10 +51,23 @@ local function otherwise(key)
   return key
 end
 
---- Map the keys in insert mode; `keys` are the user's, false for an action without one.
+--- Take away what `map` has mapped, as far as it is still ours.
+function M.unmap()
+  for _, key in ipairs(mapped) do
+    local mapping = vim.fn.maparg(key, 'i', false, true)
+    if (mapping.desc or ''):find('^NemoDiff') then
+      vim.keymap.del('i', key)
+    end
+  end
+  mapped = {}
+end
+
+--- Map the keys in insert mode; `keys` are the user's, false for an action without one. Those of an
+--- earlier call go.
 ---@param keys? nemodiff.Keys
 function M.map(keys)
   local ghost_text = require('nemodiff.ghost_text')
+  M.unmap()
   M.taken = {}
   for action, default in pairs(M.defaults) do
     local wanted = keys and keys[action]
@@ -59,6 +75,7 @@ function M.map(keys)
     if key and wanted == nil and is_taken(key) then
       M.taken[action] = key
     elseif key then
+      mapped[#mapped + 1] = key
       local acts_alone = action == 'next' or action == 'previous' or action == 'trigger'
       vim.keymap.set('i', key, function()
         if not acts_alone and not ghost_text.is_visible() then

@@ -13,13 +13,10 @@ local DEBOUNCE_MS = 200
 ---@class nemodiff.Drawn
 ---@field index integer of the item that is shown
 ---@field timer? uv.uv_timer_t
+---@field last? string what is on the screen
 
 ---@type table<integer, nemodiff.Drawn>
 local drawn = {}
-
-local function is_inserting()
-  return vim.startswith(vim.api.nvim_get_mode().mode, 'i')
-end
 
 ---@param bufnr integer
 local function stop_timer(bufnr)
@@ -31,14 +28,36 @@ local function stop_timer(bufnr)
   end
 end
 
+--- Whether `wanted` is on the screen at this place already.
+---@param bufnr integer
+---@param wanted string?
+---@param row integer
+---@param col integer
+local function is_drawn(bufnr, wanted, row, col)
+  if not wanted or wanted ~= drawn[bufnr].last then
+    return false
+  end
+  local marks = vim.api.nvim_buf_get_extmarks(bufnr, namespace, 0, -1, {})
+  return #marks == 1 and marks[1][2] == row and marks[1][3] == col
+end
+
 --- Draw what is left of the chosen item at the cursor, or nothing.
 ---@param bufnr integer
 ---@param hint? string
 local function draw(bufnr, hint)
-  vim.api.nvim_buf_clear_namespace(bufnr, namespace, 0, -1)
-  local offer = requests.offer(bufnr)
-  local item = offer and offer.items[drawn[bufnr].index]
+  local offer, shown = requests.offer(bufnr), drawn[bufnr]
+  local item = offer and offer.items[shown.index]
   local rest = offer and item and requests.rest_of(bufnr, offer, item.text)
+  local row, col = 0, 0
+  if rest then
+    row, col = requests.cursor_in(bufnr)
+  end
+  local wanted = rest and rest .. (hint or '')
+  if is_drawn(bufnr, wanted, row, col) then
+    return
+  end
+  shown.last = wanted
+  vim.api.nvim_buf_clear_namespace(bufnr, namespace, 0, -1)
   if not rest then
     return
   end
@@ -49,7 +68,6 @@ local function draw(bufnr, hint)
   if hint then
     table.insert(lines[#lines], { hint, 'NemoDiffHint' })
   end
-  local row, col = requests.cursor_in(bufnr)
   vim.api.nvim_buf_set_extmark(bufnr, namespace, row, col, {
     virt_text = lines[1],
     virt_lines = #lines > 1 and vim.list_slice(lines, 2) or nil,
@@ -79,7 +97,7 @@ function M.ask(bufnr, kind, on_answer)
     end
   end, function(err, result)
     -- No answer (null) leaves what is shown, an empty one takes it away.
-    if err or not result or not is_inserting() then
+    if err or not result or not requests.is_inserting() then
       return
     end
     drawn[bufnr].index = 1
@@ -95,7 +113,7 @@ local function on_move(bufnr)
   draw(bufnr)
   stop_timer(bufnr)
   drawn[bufnr].timer = vim.defer_fn(function()
-    if vim.api.nvim_get_current_buf() == bufnr and is_inserting() then
+    if vim.api.nvim_get_current_buf() == bufnr and requests.is_inserting() then
       M.ask(bufnr, requests.AUTOMATIC)
     end
   end, DEBOUNCE_MS)
@@ -107,9 +125,15 @@ function M.start()
 end
 
 ---@param bufnr integer
+---@return string
+local function group_of(bufnr)
+  return 'nemodiff.own.' .. bufnr
+end
+
+---@param bufnr integer
 function M.attach(bufnr)
   drawn[bufnr] = drawn[bufnr] or { index = 1 }
-  local group = vim.api.nvim_create_augroup('nemodiff.own.' .. bufnr, {})
+  local group = vim.api.nvim_create_augroup(group_of(bufnr), {})
   vim.api.nvim_create_autocmd({ 'InsertEnter', 'CursorMovedI', 'TextChangedP' }, {
     group = group,
     buffer = bufnr,
@@ -127,6 +151,19 @@ function M.attach(bufnr)
 end
 
 ---@param bufnr integer
+function M.detach(bufnr)
+  pcall(vim.api.nvim_del_augroup_by_name, group_of(bufnr))
+  if drawn[bufnr] then
+    requests.forget(bufnr)
+    stop_timer(bufnr)
+    drawn[bufnr] = nil
+  end
+  if vim.api.nvim_buf_is_valid(bufnr) then
+    vim.api.nvim_buf_clear_namespace(bufnr, namespace, 0, -1)
+  end
+end
+
+---@param bufnr integer
 ---@return boolean
 function M.is_visible(bufnr)
   return #vim.api.nvim_buf_get_extmarks(bufnr, namespace, 0, -1, { limit = 1 }) > 0
@@ -138,8 +175,8 @@ end
 function M.take(bufnr, take)
   -- Later, since an <expr> mapping may not change the text.
   vim.schedule(function()
-    local offer = requests.offer(bufnr)
-    local item = offer and offer.items[drawn[bufnr].index]
+    local offer, shown = requests.offer(bufnr), drawn[bufnr]
+    local item = offer and shown and offer.items[shown.index]
     local rest = offer and item and requests.rest_of(bufnr, offer, item.text)
     if rest and item then
       requests.cancel(bufnr)
@@ -153,7 +190,7 @@ end
 ---@param count integer
 function M.select(bufnr, count)
   local offer, shown = requests.offer(bufnr), drawn[bufnr]
-  if offer then
+  if offer and shown then
     shown.index = (shown.index - 1 + count) % #offer.items + 1
     draw(bufnr, (' (%d/%d)'):format(shown.index, #offer.items))
   end

@@ -43,6 +43,12 @@ function M.forget(bufnr)
 end
 
 ---@param bufnr integer
+---@return boolean
+function M.is_pending(bufnr)
+  return pending[bufnr] ~= nil
+end
+
+---@param bufnr integer
 function M.cancel(bufnr)
   local older = pending[bufnr]
   pending[bufnr] = nil
@@ -51,14 +57,27 @@ function M.cancel(bufnr)
   end
 end
 
+---@return boolean
+function M.is_inserting()
+  return vim.startswith(vim.api.nvim_get_mode().mode, 'i')
+end
+
+--- The window in which a buffer is edited: the current one, or another that shows it.
 ---@param bufnr integer
----@return integer row, integer col, string line
-local function cursor_in(bufnr)
+---@return integer? window nil where none shows it
+local function window_of(bufnr)
   local window = vim.api.nvim_get_current_win()
   if vim.api.nvim_win_get_buf(window) ~= bufnr then
     window = vim.fn.bufwinid(bufnr)
   end
-  local row, col = unpack(vim.api.nvim_win_get_cursor(window))
+  return window >= 0 and window or nil
+end
+
+--- The cursor in a buffer that is shown, from 0 and in bytes.
+---@param bufnr integer
+---@return integer row, integer col, string line
+local function cursor_in(bufnr)
+  local row, col = unpack(vim.api.nvim_win_get_cursor(assert(window_of(bufnr))))
   return row - 1, col, vim.api.nvim_buf_get_lines(bufnr, row - 1, row, false)[1] or ''
 end
 M.cursor_in = cursor_in
@@ -69,7 +88,7 @@ M.cursor_in = cursor_in
 ---@param text string
 ---@return string?
 function M.rest_of(bufnr, offer, text)
-  if vim.fn.bufwinid(bufnr) < 0 then
+  if not window_of(bufnr) then
     return nil
   end
   local row, col, line = cursor_in(bufnr)
@@ -94,11 +113,15 @@ function M.fits(bufnr)
   return false
 end
 
+--- The items of an answer, in which every line ends as lines of a buffer do.
 ---@param result lsp.InlineCompletionList|lsp.InlineCompletionItem[]
 ---@return nemodiff.Item[]
 local function items_of(result)
   local items = {}
   for _, item in ipairs(result.items or result) do
+    if type(item.insertText) == 'string' then
+      item.insertText = item.insertText:gsub('\r\n', '\n')
+    end
     local text = item.insertText
     text = type(text) == 'table' and text.value or text
     items[#items + 1] = { text = text, command = item.command }
@@ -108,12 +131,16 @@ end
 
 --- Send a request. `send` puts it on the wire with the handler it is given and returns what cancels
 --- it; `handler` gets the answer, unless it comes too late.
+--- Nothing is sent where nothing could be taken: in a buffer that is not shown, with 'paste'.
 ---@param client vim.lsp.Client
 ---@param bufnr integer
 ---@param send fun(handler: lsp.Handler): fun()
 ---@param handler lsp.Handler
 function M.ask(client, bufnr, send, handler)
   M.cancel(bufnr)
+  if vim.o.paste or not window_of(bufnr) then
+    return
+  end
   local row, col, line = cursor_in(bufnr)
   local asked = { cancel = function() end }
   pending[bufnr] = asked
@@ -147,7 +174,7 @@ end
 ---@param bufnr integer
 ---@param kind integer INVOKED or AUTOMATIC
 function M.params(client, bufnr, kind)
-  local window = vim.fn.bufwinid(bufnr)
+  local window = window_of(bufnr) or 0
   local params = vim.lsp.util.make_position_params(window, client.offset_encoding)
   return {
     textDocument = params.textDocument,

@@ -14,12 +14,15 @@ local M = {}
 
 local MARKS = { ready = '', busy = ' …', paused = ' off', excluded = ' –', error = ' !' }
 
+local UNANSWERED = { loading = true, error = true, paused = true }
+
 ---@type table<integer, nemodiff.Status?>
 local states = {}
 
 ---@param client_id integer
 ---@param params nemodiff.Status
 function M.change(client_id, params)
+  local before = states[client_id]
   -- In a JSON message an absent value is vim.NIL.
   states[client_id] = {
     kind = params.kind,
@@ -29,6 +32,17 @@ function M.change(client_id, params)
   }
   vim.api.nvim_exec_autocmds('User', { pattern = 'NemoDiffStatus', modeline = false })
   vim.cmd.redrawstatus({ bang = true })
+  local was_away = before and UNANSWERED[before.kind]
+  if was_away and params.kind == 'ready' then
+    -- What was asked meanwhile has got no answer.
+    require('nemodiff.ghost_text').refresh()
+  end
+end
+
+--- The server has ended.
+---@param client_id integer
+function M.forget(client_id)
+  states[client_id] = nil
 end
 
 --- The state of a buffer's server; nil where none is running.

@@ -1,6 +1,6 @@
 /**
  * Where the language server is: named by a setting, in the active Python environment, on PATH, or
- * in the private environment that `install.ts` makes. Nothing here knows VS Code.
+ * in the private environment of `environments.ts`. Nothing here knows VS Code.
  */
 
 import { join } from 'node:path';
@@ -15,12 +15,12 @@ export interface ServerCommand {
 }
 
 export interface Places {
-  /** The setting `nemodiff.server.command`; empty = not set. */
-  readonly setting: readonly string[];
-  /** The interpreter of the active environment. */
-  readonly activePython: string | null;
-  /** The folder of the private environment. */
-  readonly privateFolder: string;
+  /** The setting `nemodiff.server.command`, as it was written; empty = not set. */
+  readonly setting: unknown;
+  /** The interpreter of the active environment; asked for only where it matters. */
+  readonly activePython: () => Promise<string | null>;
+  /** The interpreter of the private environment, if there is a whole one. */
+  readonly privatePython: () => Promise<string | null>;
   /** A workspace that is not trusted can bring its own interpreter: it is not run then. */
   readonly isTrusted: boolean;
 }
@@ -30,8 +30,10 @@ export interface Probe {
   hasNemodiff(python: string): Promise<boolean>;
   /** The path of a program on PATH. */
   onPath(name: string): Promise<string | null>;
-  exists(path: string): Promise<boolean>;
 }
+
+/** A setting that cannot be used. */
+export class SettingError extends Error {}
 
 export const MISSING_SENTENCE = 'NemoDiff needs its language server, which is not installed yet.';
 
@@ -44,25 +46,35 @@ export function environmentPython(folder: string, platform: string = process.pla
     : join(folder, 'bin', 'python');
 }
 
-/** The first place that has a server; null when none has. */
+/** The first place that has a server; null when none has. Throws SettingError. */
 export async function findServer(places: Places, probe: Probe): Promise<ServerCommand | null> {
-  const [command, ...args] = places.setting;
+  const [command, ...args] = wordsOf(places.setting);
   if (command !== undefined && command !== '') {
     return { source: 'setting', command, args };
   }
-  const { activePython } = places;
-  if (places.isTrusted && activePython !== null && (await probe.hasNemodiff(activePython))) {
-    return serverOf('python', activePython);
+  const active = places.isTrusted ? await places.activePython() : null;
+  if (active !== null && (await probe.hasNemodiff(active))) {
+    return serverOf('python', active);
   }
   const program = await probe.onPath('nemodiff');
   if (program !== null) {
     return { source: 'path', command: program, args: ['lsp'] };
   }
-  const own = environmentPython(places.privateFolder);
-  if ((await probe.exists(own)) && (await probe.hasNemodiff(own))) {
+  const own = await places.privatePython();
+  if (own !== null && (await probe.hasNemodiff(own))) {
     return serverOf('private', own);
   }
   return null;
+}
+
+function wordsOf(setting: unknown): readonly string[] {
+  const words: unknown = setting ?? [];
+  if (!Array.isArray(words) || !words.every((word) => typeof word === 'string')) {
+    throw new SettingError(
+      'The setting nemodiff.server.command must be a list of words, such as ["/path/to/nemodiff", "lsp"].',
+    );
+  }
+  return words;
 }
 
 function serverOf(source: Source, python: string): ServerCommand {
