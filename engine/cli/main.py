@@ -15,6 +15,7 @@ import sys
 from collections.abc import Sequence
 
 from engine import __version__
+from engine.bench import CASES as ENGINE_CASES
 from engine.errors import EngineError
 
 # Each module has add_parser(commands), which registers the parser and its run(args) -> exit code.
@@ -30,8 +31,10 @@ _COMMANDS = {
 # Packages of the language server, which nothing here may import: each is run as a program.
 _PROGRAMS = {
     "lsp": ("nemodiff_lsp", "run the language server on stdin and stdout"),
-    "bench": ("nemodiff_lsp.bench", "measure the language server"),
+    "bench": ("nemodiff_lsp.bench", "measure the engine and the language server"),
 }
+# The cases of `bench` that measure the engine alone need nothing of the language server.
+_ENGINE_BENCH = "engine.bench"
 _TRACEBACK_VARIABLE = "NEMODIFF_TRACEBACK"
 
 EXIT_FAILURE = 1
@@ -115,8 +118,11 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
 def _run_program(name: str, arguments: Sequence[str]) -> int:
     """Run a package of the language server in this process; the arguments are its own."""
     sys.argv = [f"nemodiff {name}", *arguments]
+    package = _PROGRAMS[name][0]
+    if name == "bench" and arguments[:1] and arguments[0] in ENGINE_CASES:
+        package = _ENGINE_BENCH
     try:
-        runpy.run_module(_PROGRAMS[name][0], run_name="__main__", alter_sys=True)
+        runpy.run_module(package, run_name="__main__", alter_sys=True)
     except SystemExit as end:
         if end.code is None or isinstance(end.code, int):
             return end.code or 0

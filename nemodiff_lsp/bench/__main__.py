@@ -23,7 +23,10 @@ _SCRIPTED, _REAL = "scripted", "real"
 def build_parser() -> argparse.ArgumentParser:
     """The options of `nemodiff bench`."""
     parser = argparse.ArgumentParser(
-        prog="nemodiff bench", description="Measure the language server as an editor meets it."
+        prog="nemodiff bench",
+        description="Measure the language server as an editor meets it.",
+        epilog="The engine alone: nemodiff bench forward, prefill, completion, cancel, memory or "
+        "all, each with its own --help.",
     )
     cases = parser.add_subparsers(title="measurements", metavar="CASE", required=True)
     _add_lsp(cases)
