@@ -29,9 +29,10 @@ OWN: dict[str, dict[str, Any]] = {
     },
     "nemodiff.server.package": {
         "type": "string",
-        "default": "nemodiff",
-        "markdownDescription": "What is installed into NemoDiff's own environment: a requirement "
-        "as pip knows it, or the path of a clone.",
+        "default": "",
+        "markdownDescription": "What *Set up NemoDiff* installs into its own environment: the path "
+        "of a clone, or a requirement as pip knows it. Empty: you are asked for the clone's "
+        "folder.",
         "scope": "machine",
     },
 }

@@ -43,6 +43,8 @@ const commands = {
   leave: () => page.goto('about:blank'),
   resize: ({ height }) => page.setViewportSize({ ...size, height: height ?? size.height }),
   click: ({ selector }) => page.click(selector, { timeout: 60_000 }),
+  // By script, without waiting: nothing happens where it is disabled.
+  clickNow: ({ selector }) => page.locator(selector).first().evaluate((found) => found.click()),
   texts: ({ selector }) => texts(selector),
   /** Put text in as if it were pasted: nothing is indented or closed on the way. */
   insert: ({ text }) => page.keyboard.insertText(text),

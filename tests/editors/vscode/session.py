@@ -154,6 +154,15 @@ class Session:
         asked = self.asked()
         return bool(asked) and all(each["id"] in answers for each in asked)
 
+    def wait_for_answer_at(self, character: int) -> None:
+        """Until the newest request was asked at this column and has its answer."""
+        self.window.wait_for(
+            lambda: (
+                self.is_settled()
+                and self.asked()[-1]["params"]["position"]["character"] == character
+            )
+        )
+
     def wait_for_message(self, beginning: str) -> str:
         """The message that begins so, which is then taken from the screen, with all others."""
         found = self.window.wait_for(
