@@ -18,7 +18,9 @@ NO_ADAPTER: Literal["none"] = "none"
 class EngineConfig:
     """model: a name of `nemodiff models list`, a local folder or .gguf file, or a hub id
     ``owner/name[@revision]``. device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``. dtype: ``auto``,
-    ``float32`` or ``bfloat16``. num_threads: torch threads on a CPU (None = chosen).
+    ``float32`` or ``bfloat16``. weights: of the linear layers, ``full`` (in dtype), ``int8`` (on a
+    CPU, with the kernels of engine.native) or ``auto``: int8 where it was measured to be quicker
+    and no dtype was asked for. num_threads: threads on a CPU (None = chosen).
     draft_adapter / causal_adapter: a PEFT folder, ``none``, or None for the one that lies in the
     checkpoint folder or comes with NemoDiff for this model.
     max_prefix_tokens / max_suffix_tokens: how much text around the cursor enters the prompt.
@@ -32,6 +34,7 @@ class EngineConfig:
     model: str = DEFAULT_MODEL
     device: str = "auto"
     dtype: str = "auto"
+    weights: Literal["auto", "full", "int8"] = "auto"
     num_threads: int | None = None
     offline: bool = False
     draft_adapter: Path | Literal["none"] | None = None

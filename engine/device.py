@@ -9,36 +9,82 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+import psutil
 import torch
 
 from engine.errors import EngineError
 
+Weights = Literal["auto", "full", "int8"]
+
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+_MAX_NATIVE_THREADS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceChoice:
-    """device and dtype as torch knows them; num_threads for CPU work; one reason per choice."""
+    """device and dtype as torch knows them; num_threads for CPU work; one reason per choice.
+
+    weights: how the linear layers may be stored: ``full`` (in dtype), ``int8``, or ``auto``, which
+    is left to a measurement when the model is loaded. native_threads: how many the int8 kernels may
+    choose from, the fewest first.
+    """
 
     device: torch.device
     dtype: torch.dtype
     num_threads: int
     reasons: tuple[str, ...]
+    weights: Weights = "full"
+    native_threads: tuple[int, ...] = (1,)
 
     @property
     def reason(self) -> str:
         return " ".join(self.reasons)
 
 
-def choose_device(device: str, dtype: str, num_threads: int | None) -> DeviceChoice:
+def choose_device(
+    device: str, dtype: str, num_threads: int | None, weights: Weights = "full"
+) -> DeviceChoice:
     """Resolve ``auto`` values. Raises EngineError when an explicit wish cannot be met."""
     chosen_device, device_reason = _choose_device(device)
     chosen_dtype, dtype_reason = _choose_dtype(dtype, chosen_device)
     threads, thread_reason = _choose_threads(num_threads)
     return DeviceChoice(
-        chosen_device, chosen_dtype, threads, (device_reason, dtype_reason, thread_reason)
+        chosen_device,
+        chosen_dtype,
+        threads,
+        (device_reason, dtype_reason, thread_reason),
+        _choose_weights(weights, chosen_device, dtype),
+        (num_threads,) if num_threads is not None else _native_threads(),
     )
+
+
+def _choose_weights(wish: Weights, device: torch.device, dtype_wish: str) -> Weights:
+    if wish not in ("auto", "full", "int8"):
+        raise EngineError(f"Weights {wish!r} are not known: use auto, full or int8.")
+    if wish == "int8" and device.type != "cpu":
+        raise EngineError(
+            f"Weights int8 are for a CPU, but the device is {device}: ask for the device cpu, or "
+            "leave the weights to be chosen."
+        )
+    # Who names a dtype wants the numbers of that dtype.
+    if wish == "auto" and (device.type != "cpu" or dtype_wish != "auto"):
+        return "full"
+    return wish
+
+
+def _native_threads() -> tuple[int, ...]:
+    """One physical core stays free for the editor; of two, both may be used where it pays off: a
+    thread that loses its core holds up one chunk of the work, not all of it."""
+    physical = min(psutil.cpu_count(logical=False) or 1, _num_cores())
+    if physical == 2:
+        return (1, 2)
+    return (max(1, min(_MAX_NATIVE_THREADS, physical - 1)),)
+
+
+def _num_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _choose_device(wish: str) -> tuple[torch.device, str]:
@@ -96,9 +142,7 @@ def _cpu_has_bf16() -> bool:
 
 
 def _choose_threads(wish: int | None) -> tuple[int, str]:
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    cores = _num_cores()
     if wish is not None:
         if not 1 <= wish <= 256:
             raise EngineError(f"Thread count {wish} must lie between 1 and 256.")

@@ -95,7 +95,7 @@ class Engine:
     @classmethod
     def load(cls, config: EngineConfig, report: Report = _no_report) -> Engine:
         """Find, check and load the model. Raises EngineError, WeightsError or ConfigError."""
-        choice = choose_device(config.device, config.dtype, config.num_threads)
+        choice = choose_device(config.device, config.dtype, config.num_threads, config.weights)
         if choice.device.type == "cpu":
             torch.set_num_threads(choice.num_threads)
         folder = resolve_model(config.model, offline=config.offline, report=report)
@@ -137,6 +137,7 @@ class Engine:
             "hidden_size": c.hidden_size,
             "device": str(self.choice.device),
             "dtype": str(self.choice.dtype).removeprefix("torch."),
+            "weights": self.decoder.weights,
             "num_threads": self.choice.num_threads,
             "reasons": list(self.choice.reasons),
             "notes": list(self.notes),

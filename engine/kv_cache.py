@@ -90,6 +90,11 @@ class KVCache:
         self._values[layer][:, start:end] = values
         return self._keys[layer][:, :end], self._values[layer][:, :end]
 
+    def buffers(self, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Keys and values (num_kv_heads, capacity, head_dim) as they are stored, for a forward that
+        writes its scratch by itself; `reserve` comes first."""
+        return self._keys[layer], self._values[layer]
+
     def committed(self, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Views (num_kv_heads, length, head_dim) of the committed part."""
         return self._keys[layer][:, : self.length], self._values[layer][:, : self.length]

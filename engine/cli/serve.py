@@ -126,7 +126,13 @@ def _add_engine_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--device", default=default.device, help="auto, cpu, cuda or cuda:N")
     group.add_argument("--dtype", default=default.dtype, choices=("auto", "float32", "bfloat16"))
     group.add_argument(
-        "--threads", dest="num_threads", type=_positive, metavar="N", help="torch threads on a CPU"
+        "--weights",
+        default=default.weights,
+        choices=("auto", "full", "int8"),
+        help="linear layers on a CPU: full is in --dtype, auto is int8 where that is quicker",
+    )
+    group.add_argument(
+        "--threads", dest="num_threads", type=_positive, metavar="N", help="threads on a CPU"
     )
     group.add_argument("--offline", action="store_true", help="never use the network")
     add_adapter_flags(group)

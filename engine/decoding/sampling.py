@@ -6,9 +6,15 @@ One Sampler per request; its generator is seeded once, so a request with a seed 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
+
+from engine import native
+
+if TYPE_CHECKING:
+    from engine.native.library import Survey
 
 
 class Pick(NamedTuple):
@@ -77,9 +83,14 @@ class Sampler:
     def pick(
         self, logits: torch.Tensor, allowed: list[int] | None = None, *, may_end: bool = True
     ) -> Pick:
-        """Choose from fp32 (N, V), each row by itself; only among `allowed`, if given. Changes
+        """Choose from fp32 (N, V), each row by itself; only among `allowed`, if given. May change
         `logits`. Log-probabilities are those under the unrestricted logits. may_end: False = the
         first row's token is none of `end_ids`."""
+        if allowed is None and may_end and self.is_greedy and native.is_in_use():
+            from engine.native import library
+
+            if library.fits_survey(logits):
+                return self._surveyed(logits, library.survey(logits, self._penalty))
         logits, row = self._restricted(logits, allowed)
         if not may_end:
             logits[0, self._end_ids] = float("-inf")
@@ -91,6 +102,19 @@ class Sampler:
         near = (best.values - runner_up) < gap
         logprobs = (chosen - row.normaliser).tolist()
         return Pick(tokens.tolist(), logprobs, near.tolist(), row.end_logprobs, row.log_mass)
+
+    def _surveyed(self, logits: torch.Tensor, found: Survey) -> Pick:
+        """What `pick` gives without restrictions, of one look at the logits."""
+        ends = torch.logsumexp(logits[:, self._end_ids], dim=-1) - found.normaliser
+        gap = (found.best.abs() * self._tie).clamp_min(_FP32_TIE)
+        near = (found.best - found.second) < gap
+        logprobs = found.best - found.normaliser
+        return Pick(found.tokens.tolist(), logprobs.tolist(), near.tolist(), ends.tolist())
+
+    @cached_property
+    def _penalty(self) -> torch.Tensor:
+        """fp32 (vocab_size,): minus infinity where `forbidden`."""
+        return torch.zeros(len(self.forbidden)).masked_fill_(self.forbidden, float("-inf"))
 
     def pick_nth(
         self,

@@ -38,6 +38,7 @@ _ENGINE_FACTS = (
     "model",
     "device",
     "dtype",
+    "weights",
     *_ADAPTER_FACTS,
     "max_prefix_tokens",
     "max_suffix_tokens",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +18,9 @@ from engine.models.attention import attend
 from engine.models.config import ModelConfig
 from engine.models.linear import Linear
 from engine.models.rotary import RotaryTable, rotate
+
+if TYPE_CHECKING:
+    from engine.native.passes import NativePass
 
 
 @dataclass(slots=True)
@@ -49,7 +53,8 @@ _Attention = Callable[[int, torch.Tensor, torch.Tensor, torch.Tensor], torch.Ten
 
 @dataclass(slots=True)
 class Decoder:
-    """mask_embedding (hidden,) stands in for the embedding row of the mask token."""
+    """mask_embedding (hidden,) stands in for the embedding row of the mask token. native: does the
+    passes of one row per sequence where the layers are int8."""
 
     config: ModelConfig
     embedding: torch.Tensor
@@ -61,6 +66,13 @@ class Decoder:
     device: torch.device
     dtype: torch.dtype
     has_draft_adapter: bool = False
+    native: NativePass | None = None
+
+    @property
+    def weights(self) -> str:
+        """How the layers are stored: ``int8``, or else the dtype's name."""
+        is_int8 = any(layer.down.int8 is not None for layer in self.layers)
+        return "int8" if is_int8 else str(self.dtype).removeprefix("torch.")
 
     def new_cache(self) -> KVCache:
         return KVCache(self.config, self.device, self.dtype)
@@ -81,6 +93,9 @@ class Decoder:
         the cache. Returns normed hidden states (R * T, hidden); `logits` maps them.
         """
         R, T = ids.shape
+        if self.native is not None and R == 1:
+            segment = Segment(ids, cache, visible, offsets, draft_adapter)
+            return self.forward_many([segment])[0]
         flat = ids.reshape(-1)
         if offsets is None:
             offsets = torch.arange(T, device=ids.device)
@@ -121,7 +136,10 @@ class Decoder:
             )
 
         rows = self._rows_of_many(segments, lengths, is_mask)
-        hidden = self._through_layers(flat, positions, is_mask, rows, attention)
+        if self.native is not None:
+            hidden = self.native.run(self._embedded(flat, is_mask), positions, segments, rows)
+        else:
+            hidden = self._through_layers(flat, positions, is_mask, rows, attention)
         return list(torch.split(hidden, lengths))
 
     def _attended(
@@ -161,8 +179,7 @@ class Decoder:
         self.rotary.reserve(int(positions.max()) + 1)
         cos, sin = self.rotary.lookup(positions)
         scale = self.rotary.query_scale(positions)
-        x = F.embedding(flat, self.embedding)
-        x = torch.where(is_mask.unsqueeze(1), self.mask_embedding, x)
+        x = self._embedded(flat, is_mask)
         for index, layer in enumerate(self.layers):
             h = self._normed(x, layer.input_norm)
             attended = attention(index, *self._heads(layer.qkv(h, rows), cos, sin, scale))
@@ -171,9 +188,14 @@ class Decoder:
             x = x + layer.down(F.silu(gate) * up, rows)
         return self._normed(x, self.norm)
 
+    def _embedded(self, flat: torch.Tensor, is_mask: torch.Tensor) -> torch.Tensor:
+        """(N, hidden)."""
+        x = F.embedding(flat, self.embedding)
+        return torch.where(is_mask.unsqueeze(1), self.mask_embedding, x)
+
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """(N, hidden) -> fp32 (N, vocab_size)."""
-        return self.head(hidden).float()
+        return self.head.in_float(hidden)
 
     def _normed(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         return F.rms_norm(x, (x.shape[-1],), weight, self.config.norm_eps)

@@ -1,16 +1,21 @@
-"""A linear layer with an optional low-rank adapter on chosen rows, plain or oneDNN-packed.
+"""A linear layer with an optional low-rank adapter on chosen rows: plain, oneDNN-packed or int8.
 
 Packing stores a weight once in the blocked layout of the CPU's matrix kernels; on AMD CPUs torch's
 default fp32 path is 2-3 times slower without it. The packed ops are private to torch, so they are
-checked against `F.linear` before use and given up when they are missing or wrong.
+checked against `F.linear` before use and given up when they are missing or wrong. int8 weights
+belong to the kernels of `engine.native`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
+
+if TYPE_CHECKING:
+    from engine.native.weight import Int8LowRank, Int8Weight
 
 # Rows that the packed layout is tuned for; any number of rows works.
 _TYPICAL_ROWS = 32
@@ -26,45 +31,83 @@ class LowRank:
 
 class Linear:
     """y = x W^T + b for x (N, in); `rows`, indices (num_rows,) or a slice, says where the adapter
-    is added. Setting `adapter` packs it where the weight is packed."""
+    is added. packed: the weight and the adapters set later are packed. With an int8 weight, the
+    bias is kept in fp32, and adapters are int8 too."""
 
-    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None, *, packed: bool) -> None:
+    def __init__(
+        self, weight: torch.Tensor | Int8Weight, bias: torch.Tensor | None, *, packed: bool
+    ) -> None:
+        self._packs = packed
+        self._packed: torch.Tensor | None = None
+        self._weight: torch.Tensor | None = None
+        self._adapter: LowRank | Int8LowRank | None = None
+        self.int8: Int8Weight | None = None
+        if not isinstance(weight, torch.Tensor):
+            self.int8 = weight
+            bias = None if bias is None else bias.float()
+        elif packed:
+            self._packed = _pack(weight)
+        else:
+            self._weight = weight
         self.bias = bias
-        self._packed = _pack(weight) if packed else None
-        self._weight = None if packed else weight
-        self._adapter: LowRank | None = None
 
     @property
-    def adapter(self) -> LowRank | None:
+    def adapter(self) -> LowRank | Int8LowRank | None:
         return self._adapter
 
     @adapter.setter
     def adapter(self, adapter: LowRank | None) -> None:
-        if adapter is not None and self._packed is not None:
-            adapter = LowRank(_pack(adapter.down), _pack(adapter.up))
         self._adapter = adapter
+        if adapter is not None and self.int8 is not None:
+            self._adapter = self.int8.low_rank(adapter.down, adapter.up)
+        elif adapter is not None and self._packs:
+            self._adapter = LowRank(_pack(adapter.down), _pack(adapter.up))
 
     @property
     def weight(self) -> torch.Tensor:
-        """(out, in); only of a layer that is not packed."""
+        """(out, in); only of a layer that is neither packed nor int8."""
         assert self._weight is not None
         return self._weight
 
     def __call__(self, x: torch.Tensor, rows: torch.Tensor | slice | None = None) -> torch.Tensor:
-        if self._packed is not None:
-            y = _packed_linear(x, self._packed, self.bias)
-        else:
-            assert self._weight is not None
-            y = F.linear(x, self._weight, self.bias)
-        if rows is not None and self._adapter is not None:
-            product = F.linear if self._packed is None else _packed_linear
-            low = product(x[rows], self._adapter.down, None)
-            delta = product(low, self._adapter.up, None)
-            if isinstance(rows, slice):
-                y[rows] += delta
-            else:
-                y.index_add_(0, rows, delta)
+        y = self._product(x)
+        if rows is not None:
+            self.add_adapter(x, rows, y)
         return y
+
+    def in_float(self, x: torch.Tensor) -> torch.Tensor:
+        """fp32 (N, out), without an adapter; int8 weights give it without rounding it before."""
+        if self.int8 is not None:
+            return self.int8.product(x, self.bias, torch.float32)
+        return self._product(x).float()
+
+    def add_adapter(self, x: torch.Tensor, rows: torch.Tensor | slice, y: torch.Tensor) -> None:
+        """y[rows] += the adapter's part for x (N, in); both contiguous, and of one dtype but for
+        int8 layers, where they may be fp32 or bf16."""
+        if self._adapter is None:
+            return
+        if not isinstance(self._adapter, LowRank):
+            if isinstance(rows, slice):
+                self._adapter.add(x[rows], y[rows])
+            else:
+                picked = y[rows]
+                self._adapter.add(x[rows], picked)
+                y[rows] = picked
+            return
+        product = _packed_linear if self._packs else F.linear
+        low = product(x[rows], self._adapter.down, None)
+        delta = product(low, self._adapter.up, None)
+        if isinstance(rows, slice):
+            y[rows] += delta
+        else:
+            y.index_add_(0, rows, delta)
+
+    def _product(self, x: torch.Tensor) -> torch.Tensor:
+        if self.int8 is not None:
+            return self.int8.product(x, self.bias, x.dtype)
+        if self._packed is not None:
+            return _packed_linear(x, self._packed, self.bias)
+        return F.linear(x, self.weight, self.bias)
 
 
 def _pack(weight: torch.Tensor) -> torch.Tensor:

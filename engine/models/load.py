@@ -17,8 +17,9 @@ from engine.config import NO_ADAPTER
 from engine.device import DeviceChoice
 from engine.models.config import ModelConfig
 from engine.models.decoder import Decoder, Layer
-from engine.models.linear import Linear, LowRank, packing_problem
+from engine.models.linear import Linear, LowRank
 from engine.models.rotary import RotaryTable
+from engine.models.storage import PLAIN_NOTE, Packer, Storage, choose_storage
 from engine.weights.adapters import LoraAdapter, read_adapter
 from engine.weights.checkpoint import open_checkpoint
 from engine.weights.errors import WeightsError
@@ -30,7 +31,6 @@ _FOLDERS: dict[AdapterKind, tuple[str, ...]] = {
     "draft": ("diffusion_adapter", "linear_spec_lora"),
     "causal": ("causal_adapter",),
 }
-_PLAIN_LINEAR = "Linear layers: torch's own kernels."
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +70,10 @@ def load_model(
     draft = read_adapter(draft_found.folder, config) if draft_found else None
     causal = read_adapter(causal_found.folder, config) if causal_found else None
     notes = list(checkpoint.notes)
-    packed, packing_note = _decide_packing(choice) if pack else (False, _PLAIN_LINEAR)
-    notes.append(packing_note)
-    builder = _Builder(config, choice, packed, causal)
+    storage = choose_storage(choice, config, report) if pack else Storage("plain", PLAIN_NOTE)
+    notes.append(storage.note)
+    packer = Packer(storage, choice.dtype, folder, causal_found.folder if causal_found else None)
+    builder = _Builder(config, choice, packer, causal)
     with torch.inference_mode():
         decoder = builder.build(checkpoint.tensors(), report)
         if draft is not None:
@@ -83,6 +84,7 @@ def load_model(
                 "No draft adapter: masks draft no more than the base model's own next token."
             )
         _check_finite(decoder, folder)
+    packer.keep()
     if causal is not None:
         notes.append(f"Causal adapter of rank {causal.rank} is merged into the base.")
     elif config.fim is not None:
@@ -128,22 +130,13 @@ def _find_adapter(
     return _FoundAdapter(built_in, f"built-in:{model_name}/{kind}") if built_in else None
 
 
-def _decide_packing(choice: DeviceChoice) -> tuple[bool, str]:
-    if choice.device.type != "cpu":
-        return False, _PLAIN_LINEAR
-    problem = packing_problem(choice.dtype)
-    if problem is None:
-        return True, "Linear layers: oneDNN-packed weights (self-check passed)."
-    return False, f"Linear layers: torch's own kernels, since {problem}."
-
-
 class _Builder:
     """Collects tensors layer by layer, so that no more than one layer is held twice."""
 
     def __init__(
-        self, config: ModelConfig, choice: DeviceChoice, packed: bool, causal: LoraAdapter | None
+        self, config: ModelConfig, choice: DeviceChoice, packer: Packer, causal: LoraAdapter | None
     ) -> None:
-        self._config, self._choice, self._packed, self._causal = config, choice, packed, causal
+        self._config, self._choice, self._packer, self._causal = config, choice, packer, causal
         self._top: dict[str, torch.Tensor] = {}
         self._parts: dict[int, dict[str, torch.Tensor]] = {}
         self._layers: dict[int, Layer] = {}
@@ -159,43 +152,51 @@ class _Builder:
             parts = self._parts.setdefault(int(number), {})
             parts[part] = self._placed(name, tensor)
             if len(parts) == parts_per_layer:
-                self._layers[int(number)] = self._layer(self._parts.pop(int(number)))
+                self._layers[int(number)] = self._layer(number, self._parts.pop(int(number)))
                 report("loading weights", len(self._layers) / c.num_layers)
         embedding = self._top["embed_tokens.weight"]
         head_weight = embedding if c.tied_head else self._top["lm_head.weight"]
+        layers, norm = [self._layers[i] for i in range(c.num_layers)], self._top["norm.weight"]
         return Decoder(
             config=c,
             embedding=embedding,
-            layers=[self._layers[i] for i in range(c.num_layers)],
-            norm=self._top["norm.weight"],
-            head=Linear(head_weight, None, packed=self._packed),
+            layers=layers,
+            norm=norm,
+            head=self._packer.linear("head", [head_weight], None),
             mask_embedding=self._mask_row(embedding),
             rotary=RotaryTable(c, self._choice.device, self._choice.dtype),
             device=self._choice.device,
             dtype=self._choice.dtype,
+            native=self._packer.native(c, layers, norm, self._choice.dtype),
         )
 
     def _placed(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
         module, _, kind = name.rpartition(".")
+        is_product = name.startswith("layers.") and module.endswith("_proj") and kind == "weight"
+        if is_product and self._packer.is_complete:
+            return tensor
         if self._causal is not None and kind == "weight" and module in self._causal.pairs:
             down, up = self._causal.pairs[module]
             delta = up.float() @ down.float() * self._causal.scale
             tensor = tensor.float() + delta
+        if is_product and self._packer.quantises:
+            return tensor
         return tensor.to(self._choice.device, self._choice.dtype)
 
-    def _layer(self, parts: dict[str, torch.Tensor]) -> Layer:
-        def fused(*names: str) -> Linear:
-            weight = torch.cat([parts[f"{name}.weight"] for name in names])
+    def _layer(self, number: str, parts: dict[str, torch.Tensor]) -> Layer:
+        def fused(*names: str, to: str) -> Linear:
+            weights = [parts[f"{name}.weight"] for name in names]
             biases = [parts[f"{name}.bias"] for name in names if f"{name}.bias" in parts]
-            return Linear(weight, torch.cat(biases) if biases else None, packed=self._packed)
+            bias = torch.cat(biases) if biases else None
+            return self._packer.linear(f"layers.{number}.{to}", weights, bias)
 
         return Layer(
             input_norm=parts["input_layernorm.weight"],
-            qkv=fused("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
-            out=fused("self_attn.o_proj"),
+            qkv=fused("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", to="qkv"),
+            out=fused("self_attn.o_proj", to="out"),
             post_norm=parts["post_attention_layernorm.weight"],
-            gate_up=fused("mlp.gate_proj", "mlp.up_proj"),
-            down=fused("mlp.down_proj"),
+            gate_up=fused("mlp.gate_proj", "mlp.up_proj", to="gate_up"),
+            down=fused("mlp.down_proj", to="down"),
         )
 
     def _mask_row(self, embedding: torch.Tensor) -> torch.Tensor:

@@ -16,6 +16,7 @@ from engine.decoding.forward import Forward, prefill, row, run_forward
 from engine.decoding.loop import Limits, Meter, run_steps
 from engine.engine import Engine
 from engine.models import load as model_load
+from engine.models import storage as model_storage
 from engine.models.decoder import Decoder
 from engine.models.linear import Linear, LowRank, packing_problem
 from tests.decoding.harness import assert_lossless, decode
@@ -260,7 +261,7 @@ def test_packing_falls_back_when_the_self_check_fails(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A CPU without the packed kernels still runs, on torch's own, and says so."""
-    monkeypatch.setattr(model_load, "packing_problem", lambda dtype: "the check failed")
+    monkeypatch.setattr(model_storage, "packing_problem", lambda dtype: "the check failed")
     folder = checkpoints.write_qwen(tmp_path)
     from engine.device import choose_device
 
