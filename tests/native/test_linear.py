@@ -130,6 +130,23 @@ def test_threads_change_nothing(threads: None, num_threads: int) -> None:
         assert torch.equal(product(x, weight, None), expected)
 
 
+@pytest.mark.timeout(120, method="thread")
+@pytest.mark.parametrize("num_threads", [2, 4])
+def test_steps_of_other_sizes_follow_at_once(threads: None, num_threads: int) -> None:
+    """A thread that is late in one step takes nothing of the next, however many chunks that has."""
+    weights = [Int8Weight.of(draw(32 * columns, 64)) for columns in (3, 40, 200, 2)]
+    cases = [(weight, draw(rows, 64, seed=rows)) for weight in weights for rows in (1, 5, 9)]
+    library.set_threads(1)
+    expected = [weight.product(x, None, torch.float32) for weight, x in cases]
+    library.set_threads(num_threads)
+    for _ in range(5_000):
+        for (weight, x), right in zip(cases, expected, strict=True):
+            # A chunk that is done twice adds twice.
+            found = torch.zeros_like(right)
+            library.linear(x, weight.packed, None, found, add=True)
+            assert torch.equal(found, right)
+
+
 def test_two_callers_do_not_mix(threads: None) -> None:
     library.set_threads(2)
     weight = Int8Weight.of(draw(320, 320))

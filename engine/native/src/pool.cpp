@@ -21,6 +21,9 @@ inline void pause() {
 #endif
 }
 
+// No step has so many chunks: while it stands as next chunk, nothing can be taken.
+constexpr uint32_t kClosed = 0xffffffff;
+
 constexpr uint64_t word(uint32_t generation, uint32_t next) {
   return (uint64_t{generation} << 32) | next;
 }
@@ -65,10 +68,15 @@ void Pool::run(Task task, const void* context, int64_t num_chunks) {
   }
   State& s = *state_;
   const auto count = static_cast<uint32_t>(num_chunks);
-  const auto generation = static_cast<uint32_t>(s.ticket.load() >> 32) + 1;
-  s.task.store(task, std::memory_order_relaxed);
-  s.context.store(context, std::memory_order_relaxed);
-  s.num_chunks.store(count, std::memory_order_relaxed);
+  const auto last = static_cast<uint32_t>(s.ticket.load() >> 32);
+  const uint32_t generation = last + 1;
+  // The step before must be closed first: a thread still at its end would compare that end with
+  // the new number of chunks and take one of a step that is only half written. Whoever reads a new
+  // value below has also seen this, so that its exchange fails.
+  s.ticket.store(word(last, kClosed));
+  s.task.store(task, std::memory_order_release);
+  s.context.store(context, std::memory_order_release);
+  s.num_chunks.store(count, std::memory_order_release);
   s.done.store(0, std::memory_order_relaxed);
   s.ticket.store(word(generation, 0));
   if (s.sleepers.load() > 0) {
@@ -90,10 +98,10 @@ int Pool::take(uint32_t generation, int worker) {
   int taken = 0;
   uint64_t seen = s.ticket.load(std::memory_order_acquire);
   while (static_cast<uint32_t>(seen >> 32) == generation) {
-    const Task task = s.task.load(std::memory_order_relaxed);
-    const void* context = s.context.load(std::memory_order_relaxed);
+    const Task task = s.task.load(std::memory_order_acquire);
+    const void* context = s.context.load(std::memory_order_acquire);
     const auto next = static_cast<uint32_t>(seen);
-    if (next >= s.num_chunks.load(std::memory_order_relaxed)) break;
+    if (next >= s.num_chunks.load(std::memory_order_acquire)) break;
     // Succeeds only while the step is under way, so what was read of it above belongs to it.
     if (!s.ticket.compare_exchange_weak(seen, seen + 1)) continue;
     task(context, next, worker);
