@@ -1,7 +1,8 @@
 """Whether int8 is used, and with how many threads: measured once per machine, then remembered.
 
 Four layers of the model's own shapes, int8 against what torch does with them, for a block of eight
-tokens and for one; in turns, so that a busy machine slows both alike.
+tokens and for one; in turns, so that a busy machine slows both alike. How many threads pays off is
+told by the best time for a piece of a prompt: on a busy machine the typical one says little.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from statistics import median
 
@@ -29,10 +30,13 @@ from engine.native.weight import Int8Weight
 _NUM_LAYERS = 4
 _ROUNDS = 11
 _BLOCK_ROWS = 8
-# Below this the loss in precision is not worth it; a second thread must bring more than it may
-# take from the editor.
+_PROMPT_ROWS = 64
+# Below this the loss in precision is not worth it.
 _MIN_GAIN = 1.15
+# A second thread must bring more in a prompt than it may take from the editor, and cost nothing in
+# a block, where memory may be the limit.
 _MIN_GAIN_OF_THREADS = 1.25
+_MAX_LOSS_OF_THREADS = 1.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,8 @@ def measured(
     weights. The kernels must be usable.
     """
     shapes = layer_shapes(config)
-    facts = (shapes, str(dtype), num_threads, packed, torch.__version__, library.kernels())
+    # The first one counts the ways of measuring.
+    facts = (2, shapes, str(dtype), num_threads, packed, torch.__version__, library.kernels())
     key = hashlib.sha256(f"{facts} {find_library().stem}".encode()).hexdigest()[:16]
     path = build_folder() / f"choice-{key}.json"
     with contextlib.suppress(OSError, ValueError, TypeError):
@@ -109,7 +114,7 @@ def _measure(
     ]
     inputs = {
         (rows, K): torch.randn(rows, K, generator=generator).to(dtype)
-        for rows in (1, _BLOCK_ROWS)
+        for rows in (1, _BLOCK_ROWS, _PROMPT_ROWS)
         for _, K in shapes
     }
     widths = [K for _, K in shapes] * _NUM_LAYERS
@@ -123,15 +128,17 @@ def _measure(
 
     seconds: dict[tuple[int, int], list[float]] = {}
     for _ in range(_ROUNDS):
-        for rows in (1, _BLOCK_ROWS):
-            seconds.setdefault((0, rows), []).append(_timed(apply(plain, rows)))
+        for rows in (1, _BLOCK_ROWS, _PROMPT_ROWS):
+            if rows != _PROMPT_ROWS:
+                seconds.setdefault((0, rows), []).append(_timed(apply(plain, rows)))
             for threads in num_threads:
                 library.set_threads(threads)
                 seconds.setdefault((threads, rows), []).append(_timed(apply(int8, rows)))
     typical = {case: median(each[1:]) for case, each in seconds.items()}
+    best = {case: min(each) for case, each in seconds.items()}
     chosen = num_threads[0]
     for threads in num_threads[1:]:
-        if typical[chosen, _BLOCK_ROWS] >= _MIN_GAIN_OF_THREADS * typical[threads, _BLOCK_ROWS]:
+        if _is_worth_threads(best, chosen, threads):
             chosen = threads
     return Measured(
         chosen,
@@ -140,6 +147,13 @@ def _measure(
         typical[chosen, _BLOCK_ROWS],
         typical[chosen, 1],
     )
+
+
+def _is_worth_threads(best: Mapping[tuple[int, int], float], fewer: int, more: int) -> bool:
+    """best: seconds by threads and rows."""
+    prompt_gain = best[fewer, _PROMPT_ROWS] / best[more, _PROMPT_ROWS]
+    block_loss = best[more, _BLOCK_ROWS] / best[fewer, _BLOCK_ROWS]
+    return prompt_gain >= _MIN_GAIN_OF_THREADS and block_loss <= _MAX_LOSS_OF_THREADS
 
 
 def _timed(work: Callable[[], None]) -> float:

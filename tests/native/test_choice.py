@@ -71,6 +71,17 @@ def test_int8_must_be_worth_its_loss(slower: dict[str, float], is_worth_it: bool
     assert Measured(1, **{**facts, **slower}).is_worth_it is is_worth_it
 
 
+@pytest.mark.parametrize(
+    ("prompt_s", "block_s", "is_worth_it"),
+    [(0.6, 1.0, True), (0.6, 0.7, True), (0.9, 0.7, False), (0.6, 1.2, False)],
+)
+def test_a_second_thread_must_pay_off_in_prompts(
+    prompt_s: float, block_s: float, is_worth_it: bool
+) -> None:
+    best = {(1, 64): 1.0, (1, 8): 1.0, (2, 64): prompt_s, (2, 8): block_s}
+    assert native_choice._is_worth_threads(best, 1, 2) is is_worth_it
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_who_asks_for_a_dtype_gets_it(config: ModelConfig, dtype: str) -> None:
     assert decide(config, "auto", dtype=dtype).kind != "int8"
