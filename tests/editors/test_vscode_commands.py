@@ -181,12 +181,15 @@ def _open_step(session: Session, title: str) -> None:
 def test_our_keys_take_nothing_from_vs_code(session: Session) -> None:
     session.command("Preferences: Open Default Keyboard Shortcuts (JSON)")
     session.window.wait_for(lambda: "Default Keybindings" in session.window.ask("tab"))
-    session.window.ask("focus")
-    session.window.press("Control+a", "Control+c")
-    copied = session.window.wait_for(
-        lambda: text if '"nemodiff.trigger"' in (text := session.window.ask("clipboard")) else ""
-    )
-    bindings = _without_comments(copied)
+
+    def copied() -> str:
+        # The text may still be on its way into the editor, or the focus somewhere else.
+        session.window.ask("focus")
+        session.window.press("Control+a", "Control+c")
+        text: str = session.window.ask("clipboard")
+        return text if '"nemodiff.trigger"' in text else ""
+
+    bindings = _without_comments(session.window.wait_for(copied))
     ours = {each["key"] for each in PACKAGE["contributes"]["keybindings"]}
     starts = {each.split()[0] for each in ours}
     found = {
