@@ -196,7 +196,9 @@ def _typed_until_offered(terminal: Terminal, editor: Editor) -> str:
     for _ in range(_NUM_TRIES):
         if terminal.is_so(lambda: bool(editor.offer(terminal)), _PATIENCE_S):
             terminal.settle()
-            return editor.offer(terminal)
+            # A half drawn screen may look like an offer, and an editor may take one back.
+            if offer := editor.offer(terminal):
+                return offer
         terminal.press("\x7f")
         terminal.settle()
         terminal.press(TYPED[-1])
