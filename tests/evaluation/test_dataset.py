@@ -109,7 +109,7 @@ def _without(field: str) -> str:
 BAD: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "holds no rows"),
     "blank lines": (b"\n \n", "holds no rows"),
-    "cut gzip": (gzip.compress(GOOD.encode())[:-20], "damaged or cut short"),
+    "cut gzip": (gzip.compress(GOOD.encode(), mtime=0)[:-20], "damaged or cut short"),
     "broken gzip": (b"\x1f\x8b" + b"x" * 40, "damaged or cut short"),
     "not text": (b"\xff\xfe\x00", "neither gzip nor UTF-8"),
     "not JSON": (f"{GOOD}\n{{oops\n".encode(), "line 2: not valid JSON"),
