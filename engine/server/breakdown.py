@@ -1,7 +1,7 @@
 """Breakdown: when an engine that goes on failing is taken to be broken for good.
 
-Kept by `turns.py`. After an error on a GPU that lasts, such as a
-device-side assert, every later pass of the process fails: only a new process helps.
+Kept by `turns.py`. After an error on a GPU that lasts, such as a device-side assert, every later
+pass of the process fails: only a new process helps.
 """
 
 from __future__ import annotations

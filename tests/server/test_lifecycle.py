@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -94,12 +95,14 @@ def test_a_long_load_is_not_idleness(
 def test_clients_of_a_leaving_engine_lose_no_request(unix: EngineAddress) -> None:
     """Engines that leave after 60 ms against clients that pause about as long between requests."""
     pids: set[int] = set()
+    limit_s = time.monotonic() + WAIT_S
 
     def work(number: int) -> list[str]:
-        texts = []
-        for turn in range(12):
-            prompt = f"{number}-{turn}"
-            texts.append(answer(prompt))
+        texts: list[str] = []
+        # On a busy machine hardly a pause is one of all clients: then it takes more turns.
+        while len(texts) < 12 or (len(pids) < 2 and time.monotonic() < limit_s):
+            turn = len(texts)
+            texts.append(answer(f"{number}-{turn}"))
             # Not to wait for anything: to let the engine leave in some of the turns.
             time.sleep(0.05 * ((number + turn) % 5))
         return texts
@@ -117,7 +120,9 @@ def test_clients_of_a_leaving_engine_lose_no_request(unix: EngineAddress) -> Non
 
     with ThreadPoolExecutor(3) as pool:
         answers = list(pool.map(work, range(3)))
-    assert answers == [[f"{n}-{t}"[::-1] for t in range(12)] for n in range(3)]
+    for number, texts in enumerate(answers):
+        assert texts == [f"{number}-{turn}"[::-1] for turn in range(len(texts))]
+        assert len(texts) >= 12
     assert len(pids) > 1, "no engine ever left"
 
 
@@ -323,7 +328,11 @@ def test_killed_under_load_a_new_one_takes_the_address(address: EngineAddress) -
 def test_logs_can_be_followed(unix: EngineAddress) -> None:
     started(unix)
     follow = [sys.executable, "-m", "engine", "engine", "logs", "--follow", "--socket", str(unix)]
-    with subprocess.Popen(follow, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+    # A suite that runs in a shell's background inherits that interrupts are ignored.
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(
+        follow, cwd=ROOT, stdout=subprocess.PIPE, text=True, preexec_fn=heed
+    ) as process:
         assert process.stdout is not None
         first = process.stdout.readline()
         assert "Loading" in first
