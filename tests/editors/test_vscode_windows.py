@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -132,12 +133,28 @@ def test_a_cell_is_completed_from_the_one_above(session: Session) -> None:
     session.window.wait_for(lambda: "print(weigh())" in "".join(session.window.texts(CELLS)))
 
 
+def _folders(session: Session) -> list[str]:
+    """Of the window, as the server knows them: it may be started before the window has read its
+    workspace file."""
+    names = [each["name"] for each in _initial(session)["workspaceFolders"] or ()]
+    for message in session.noted("workspace/didChangeWorkspaceFolders"):
+        event = message["params"]["event"]
+        gone = {each["name"] for each in event["removed"]}
+        names = [name for name in names if name not in gone]
+        names += [each["name"] for each in event["added"]]
+    return names
+
+
+def _initial(session: Session) -> dict[str, Any]:
+    params: dict[str, Any] = session.noted("initialize")[0]["params"]
+    return params
+
+
 def test_each_folder_of_a_window_has_its_own_rules(session: Session) -> None:
     home = session.folder.parent
     session.window.open(home / "two.code-workspace", home / "left" / "left.py")
     session.wait_for_ready()
-    named = session.noted("initialize")[0]["params"]["workspaceFolders"]
-    assert [each["name"] for each in named] == ["left", "right"]
+    session.window.wait_for(lambda: _folders(session) == ["left", "right"])
     session.to_hole()
     session.type_first(START)
     assert session.wait_for_ghost() == FIRST
