@@ -20,11 +20,16 @@ def main(arguments: list[str] | None = None) -> int:
     )
     build.set_defaults(run=_build)
     quality = actions.add_parser(
-        "quality", help="int8 and bfloat16 against float32 on real code, as a table"
+        "quality", help="rounded weights and bfloat16 against float32 on real code, as a table"
     )
     quality.add_argument("--model", metavar="NAME", help="as in `nemodiff engine serve`")
     quality.add_argument("--windows", type=int, default=12, metavar="N", help="default: 12")
     quality.add_argument("--tokens", type=int, default=256, metavar="N", help="default: 256")
+    quality.add_argument(
+        "--weights",
+        metavar="NAMES",
+        help='some of "bfloat16,int8 (CPU),int8 (GPU),int4,fp8" (default: all)',
+    )
     quality.set_defaults(run=_quality)
     args = parser.parse_args(arguments)
     try:
@@ -46,9 +51,10 @@ def _build(args: argparse.Namespace) -> str:
 
 def _quality(args: argparse.Namespace) -> str:
     from engine.config import DEFAULT_MODEL
-    from engine.native.quality import quality_table
+    from engine.native.quality import VARIANTS, quality_table
 
-    return quality_table(args.model or DEFAULT_MODEL, args.windows, args.tokens)
+    names = args.weights.split(",") if args.weights else VARIANTS
+    return quality_table(args.model or DEFAULT_MODEL, args.windows, args.tokens, names)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from engine.models.config import ModelConfig
 from engine.models.linear import Linear
 from engine.native import library
 from engine.native.build import build_folder, find_library
-from engine.native.memory import Arena
+from engine.native.memory import Arena, release
 from engine.native.weight import Int8Weight
 
 # More than the caches hold, as in a whole model.
@@ -81,6 +81,7 @@ def measured(
     with contextlib.suppress(OSError, ValueError, TypeError):
         return Measured(**json.loads(path.read_text(encoding="utf-8")))
     found = _measure(shapes, dtype, num_threads, packed)
+    release()
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:

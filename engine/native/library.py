@@ -1,4 +1,4 @@
-"""The shared library through ctypes: its two operations, with shapes checked before the call.
+"""The shared library through ctypes: its operations, with shapes checked before the call.
 
 A call releases the GIL. Calls are made one at a time, whichever thread makes them.
 """
@@ -6,14 +6,16 @@ A call releases the GIL. Calls are made one at a time, whichever thread makes th
 from __future__ import annotations
 
 import ctypes
-from ctypes import c_float, c_int32, c_int64, c_void_p
+from ctypes import c_int32, c_int64, c_void_p
 from functools import cache
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 
+from engine.models.survey import Survey
 from engine.native import NativeError
 from engine.native.build import find_library
+from engine.native.calls import AttentionCall, LinearCall, SurveyCall
 
 GROUP = 64
 COLUMNS = 32
@@ -21,81 +23,7 @@ KERNELS = ("avx512vnni", "avxvnni", "avx2", "neon", "scalar")
 _TYPES = {torch.float32: 0, torch.bfloat16: 1}
 _NOTHING, _RMS_NORM, _SILU_MUL = range(3)
 _MAX_HEAD_DIM = 256
-
-
-class _LinearCall(ctypes.Structure):
-    """LinearCall of src/call.h."""
-
-    _fields_ = (
-        ("x", c_void_p),
-        ("x_type", c_int32),
-        ("before", c_int32),
-        ("norm", c_void_p),
-        ("eps", c_float),
-        ("weights", c_void_p),
-        ("bias", c_void_p),
-        ("y", c_void_p),
-        ("y_type", c_int32),
-        ("add", c_int32),
-        ("input", c_void_p),
-        ("input_type", c_int32),
-        ("down", c_void_p),
-        ("up", c_void_p),
-        ("N", c_int64),
-        ("K", c_int64),
-        ("M", c_int64),
-        ("R", c_int64),
-        ("first", c_int64),
-        ("last", c_int64),
-    )
-
-
-class _AttentionCall(ctypes.Structure):
-    """AttentionCall of src/call.h."""
-
-    _fields_ = (
-        ("qkv", c_void_p),
-        ("cos", c_void_p),
-        ("sin", c_void_p),
-        ("q_scale", c_void_p),
-        ("keys", c_void_p),
-        ("values", c_void_p),
-        ("type", c_int32),
-        ("visible", c_void_p),
-        ("out", c_void_p),
-        ("T", c_int64),
-        ("length", c_int64),
-        ("head_stride", c_int64),
-        ("num_heads", c_int64),
-        ("num_kv_heads", c_int64),
-        ("D", c_int64),
-    )
-
-
-class _SurveyArgs(ctypes.Structure):
-    """SurveyArgs of src/kernels.h."""
-
-    _fields_ = (
-        ("logits", c_void_p),
-        ("penalty", c_void_p),
-        ("tokens", c_void_p),
-        ("best", c_void_p),
-        ("second", c_void_p),
-        ("largest", c_void_p),
-        ("total", c_void_p),
-        ("N", c_int64),
-        ("V", c_int64),
-    )
-
-
-class Survey(NamedTuple):
-    """Of each row of logits (N,): the best token that may be chosen, its logit, the second best
-    logit, and the logarithm of the sum of the exponentials of all."""
-
-    tokens: torch.Tensor
-    best: torch.Tensor
-    second: torch.Tensor
-    normaliser: torch.Tensor
+_num_threads: int | None = None
 
 
 @cache
@@ -131,7 +59,14 @@ def choose_kernels(name: str) -> bool:
 
 def set_threads(num_threads: int) -> None:
     """How many threads work on a call, the caller's own among them."""
+    global _num_threads
     library().nemodiff_set_threads(num_threads)
+    _num_threads = num_threads
+
+
+def num_threads() -> int | None:
+    """As many as were set last; None before that."""
+    return _num_threads
 
 
 def fits(M: int, K: int) -> bool:
@@ -188,7 +123,7 @@ def linear(
     R = _rank(adapter, M, K) if adapter else 0
     if N == 0:
         return
-    call = _LinearCall(
+    call = LinearCall(
         x.data_ptr(),
         _TYPES[x.dtype],
         _SILU_MUL if before == "silu" else _RMS_NORM if norm else _NOTHING,
@@ -247,7 +182,7 @@ def attention(
     if visible is not None:
         assert visible.numel() == T * T and visible.dtype == torch.bool
         visible = visible.contiguous()
-    call = _AttentionCall(
+    call = AttentionCall(
         qkv.data_ptr(),
         angles[0].data_ptr(),
         angles[1].data_ptr(),
@@ -270,19 +205,43 @@ def attention(
 def fits_survey(logits: torch.Tensor) -> bool:
     """Whether `survey` takes such logits."""
     is_plain = logits.dtype == torch.float32 and logits.is_contiguous()
-    return is_plain and logits.device.type == "cpu" and logits.shape[1] % 16 == 0
+    return is_plain and logits.device.type == "cpu"
 
 
-def survey(logits: torch.Tensor, penalty: torch.Tensor) -> Survey:
-    """logits fp32 (N, V); penalty fp32 (V,): 0 for ids that may be chosen, else minus infinity."""
-    assert fits_survey(logits) and penalty.dtype == torch.float32
-    N, V = logits.shape
-    assert penalty.shape == (V,) and penalty.is_contiguous()
+def survey(logits: torch.Tensor, penalty: torch.Tensor, end_ids: torch.Tensor) -> Survey:
+    """As `engine.models.survey.survey`, for logits fp32 (N, V), in one look at them. A NaN is never
+    chosen and shows in the normaliser."""
+    assert fits_survey(logits) and logits.shape[1:] == penalty.shape
+    call = SurveyCall(logits=logits.data_ptr())
+    return _survey(call, logits.shape[0], penalty, end_ids)
+
+
+def head_survey(
+    hidden: torch.Tensor, packed: torch.Tensor, penalty: torch.Tensor, end_ids: torch.Tensor
+) -> Survey:
+    """`survey` of the logits of hidden fp32 or bf16 (N, K) and the packed head (V, K), bit for bit,
+    without writing them."""
+    K, V = hidden.shape[1], penalty.shape[0]
+    assert fits(V, K) and packed.numel() == packed_bytes(V, K) and hidden.is_contiguous()
+    call = SurveyCall(
+        x=hidden.data_ptr(), x_type=_TYPES[hidden.dtype], weights=packed.data_ptr(), K=K
+    )
+    return _survey(call, hidden.shape[0], penalty, end_ids)
+
+
+def _survey(call: SurveyCall, N: int, penalty: torch.Tensor, end_ids: torch.Tensor) -> Survey:
+    """Of N rows of what `call` has as its source."""
+    assert penalty.dtype == torch.float32 and penalty.is_contiguous()
+    assert end_ids.dtype == torch.int64 and end_ids.is_contiguous() and end_ids.dim() == 1
     tokens = torch.empty(N, dtype=torch.int64)
-    floats = torch.empty(4, N)
-    rows = [floats[i].data_ptr() for i in range(4)]
+    best, second, largest, total = floats = torch.empty(4, N)
+    ends = torch.full((N, len(end_ids)), float("-inf"))
+    call.penalty, call.end_ids, call.tokens = (
+        each.data_ptr() for each in (penalty, end_ids, tokens)
+    )
+    call.best, call.second, call.largest, call.total = (row.data_ptr() for row in floats)
+    call.ends = ends.data_ptr()
+    call.N, call.V, call.E = N, penalty.shape[0], len(end_ids)
     if N:
-        call = _SurveyArgs(logits.data_ptr(), penalty.data_ptr(), tokens.data_ptr(), *rows, N, V)
         library().nemodiff_survey(ctypes.byref(call))
-    best, second, largest, total = floats
-    return Survey(tokens, best, second, largest + total.log())
+    return Survey(tokens, best, second, largest + total.log(), torch.logsumexp(ends, dim=-1))

@@ -7,7 +7,7 @@ is verified in a block gets the logits, bit for bit, that it gets alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -67,10 +67,16 @@ class NativePass:
         return library.fits_head(config.head_dim) and all(each.int8 for each in linears)
 
     def run(
-        self, x: torch.Tensor, positions: torch.Tensor, segments: Sequence[Segment], rows: _Rows
+        self,
+        x: torch.Tensor,
+        positions: torch.Tensor,
+        segments: Sequence[Segment],
+        rows: _Rows,
+        before_layer: Callable[[], None] = lambda: None,
     ) -> torch.Tensor:
         """Normed hidden states (N, hidden) for embedded tokens x (N, hidden) at `positions` int64
         (N,), the tokens of `segments` in their order. rows: see Linear. The caches must have room.
+        What `before_layer` raises ends the pass.
         """
         x = x.to(torch.float32, copy=True)
         self._rotary.reserve(int(positions.max()) + 1)
@@ -79,6 +85,7 @@ class NativePass:
         scale = None if scale is None else scale.reshape(-1)
         buffers = self._buffers(x.shape[0])
         for index, native in enumerate(self._layers):
+            before_layer()
             layer, eps = native.layer, self._config.norm_eps
             self._apply(layer.qkv, x, buffers.qkv, rows, before=(native.input_norm, eps))
             self._attend(index, buffers, (cos, sin), scale, segments)

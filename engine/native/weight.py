@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
+from engine.models.survey import Choosable, Survey
 from engine.native import library
 from engine.native.memory import Arena
 
@@ -45,6 +46,11 @@ class Int8Weight:
         out = torch.empty(x.shape[0], self.num_outputs, dtype=dtype)
         library.linear(x.contiguous(), self.packed, bias, out)
         return out
+
+    def survey(self, hidden: torch.Tensor, choosable: Choosable) -> Survey:
+        """As a head over hidden fp32 or bf16 (N, K), without writing its logits."""
+        penalty, end_ids = choosable.penalty, choosable.end_ids
+        return library.head_survey(hidden.contiguous(), self.packed, penalty, end_ids)
 
 
 @dataclass(frozen=True, slots=True)

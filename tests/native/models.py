@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from engine.device import Weights, choose_device
+from engine.config import Weights
+from engine.device import choose_device
 from engine.models.decoder import Decoder
 from engine.models.load import LoadedModel, load_model
 from tests.models.checkpoints import QWEN_CONFIG

@@ -7,6 +7,7 @@ import torch
 
 from engine import native
 from engine.decoding.sampling import Sampler
+from engine.decoding.scores import Scores
 from engine.native import library
 
 NUM_IDS = 1024
@@ -48,9 +49,9 @@ def test_the_choice_is_that_of_the_twin(
     real = library.survey
     monkeypatch.setattr(library, "survey", lambda *args: (called.append(1), real(*args))[1])
     monkeypatch.setattr(native, "_is_in_use", True)
-    found = sampler.pick(logits.clone())
+    found = sampler.pick(Scores.of(logits.clone()))
     monkeypatch.setattr(native, "_is_in_use", False)
-    expected = sampler.pick(logits.clone())
+    expected = sampler.pick(Scores.of(logits.clone()))
     assert len(called) == 1
     assert found.tokens == expected.tokens and found.near_ties == expected.near_ties
     assert found.logprobs == pytest.approx(expected.logprobs, abs=1e-3, rel=1e-5)
@@ -66,10 +67,10 @@ def test_what_is_restricted_or_sampled_is_left_to_the_twin(
     monkeypatch.setattr(library, "survey", fail)
     monkeypatch.setattr(native, "_is_in_use", True)
     logits = cases()[0]
-    assert sampler.pick(logits.clone(), [11]).tokens == [11] * 9
-    assert sampler.pick(logits.clone(), may_end=False).tokens[0] not in ENDS
+    assert sampler.pick(Scores.of(logits.clone()), [11]).tokens == [11] * 9
+    assert sampler.pick(Scores.of(logits.clone()), may_end=False).tokens[0] not in ENDS
     sampler.temperature = 1.0
-    sampler.pick(logits.clone())
+    sampler.pick(Scores.of(logits.clone()))
     sampler.temperature = 0.0
     with pytest.raises(AssertionError, match="surveyed"):
-        sampler.pick(logits.clone())
+        sampler.pick(Scores.of(logits.clone()))

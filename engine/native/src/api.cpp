@@ -18,6 +18,9 @@ const Kernels* (*const kChoices[])() = {avx512vnni_kernels, avxvnni_kernels, avx
                                         neon_kernels, scalar_kernels};
 
 const Kernels* best_kernels() {
+#if defined(__x86_64__)
+  __builtin_cpu_init();  // this runs as early as what does it otherwise
+#endif
   for (const auto choice : kChoices) {
     if (const Kernels* kernels = choice()) return kernels;
   }
@@ -74,12 +77,9 @@ EXPORT void nemodiff_linear(const LinearCall* call) {
   linear(*call, *kernels, threads(), workspace);
 }
 
-EXPORT void nemodiff_survey(const SurveyArgs* call) {
+EXPORT void nemodiff_survey(const SurveyCall* call) {
   std::lock_guard<std::mutex> lock(mutex);
-  const auto survey = [](const void* context, int64_t row, int) {
-    kernels->survey(*static_cast<const SurveyArgs*>(context), row);
-  };
-  threads().run(survey, call, call->N);
+  survey(*call, *kernels, threads(), workspace);
 }
 
 EXPORT void nemodiff_attention(const AttentionCall* call) {

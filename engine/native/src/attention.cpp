@@ -64,10 +64,8 @@ void attention(const AttentionCall& call, const Kernels& kernels, Pool& pool,
                Workspace& workspace) {
   const int64_t rows = kTokensPerChunk * call.num_heads / call.num_kv_heads;
   const int64_t per_worker = attend_scratch_floats(rows, call.D);
-  const auto q_size = static_cast<size_t>(call.T * call.num_heads * call.D);
-  const auto scratch_size = static_cast<size_t>(per_worker * pool.num_threads());
-  if (workspace.q.size() < q_size) workspace.q.resize(q_size);
-  if (workspace.scratch.size() < scratch_size) workspace.scratch.resize(scratch_size);
+  grow(workspace.q, call.T * call.num_heads * call.D);
+  grow(workspace.scratch, per_worker * pool.num_threads());
   const int64_t num_chunks = (call.T + kTokensPerChunk - 1) / kTokensPerChunk;
   const Context context{call,       kernels,   workspace.q.data(), workspace.scratch.data(),
                         per_worker, num_chunks};

@@ -50,17 +50,11 @@ struct HeadArgs {
   int64_t T, L, D, num_heads, first_head, group, first, last;
 };
 
-// Logits (N, V) and a penalty (V): 0 for ids that may be chosen, else minus infinity. `largest` and
-// `total` (N): the largest of all logits, and the sum of exp(logit - largest).
-struct SurveyArgs {
-  const float* logits;
-  const float* penalty;
-  int64_t* tokens;
-  float* best;
-  float* second;
-  float* largest;
-  float* total;
-  int64_t N, V;
+// What a part of a row of logits tells: the best token that may be chosen, its logit, the best logit
+// of the others that may be chosen; the largest of all logits, and the sum of exp(logit - largest).
+struct Part {
+  int64_t token;
+  float best, second, largest, total;
 };
 
 struct Kernels {
@@ -79,7 +73,11 @@ struct Kernels {
   void (*rotate)(const float* x, const float* cos, const float* sin, float scale, float* out,
                  int64_t D);
   void (*attend)(const HeadArgs&);
-  void (*survey)(const SurveyArgs&, int64_t row);
+  // Logits of the tokens [first, first + count), and what is added to choose among them.
+  void (*survey)(const float* logits, const float* penalty, int64_t first, int64_t count,
+                 Part* out);
+  // The parts of a row, in their order.
+  void (*join)(const Part* parts, int64_t count, Part* out);
 };
 
 // State of each query row, and one tile of keys, values and scores.
