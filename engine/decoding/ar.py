@@ -9,8 +9,8 @@ from engine.decoding.state import Decoding
 def ar(state: Decoding, seed: int) -> Steps[None]:
     """Continue behind `seed`, which is emitted but not yet cached."""
     while not state.is_finished:
-        output = yield Forward("ar", row([seed], state.device), "causal")
+        output = yield Forward("ar", row([seed]), "causal")
         state.cache.commit([seed])
-        pick = state.pick(output.logits([0]))
+        pick = state.pick(output.scores([0]))
         seed = pick.tokens[0]
         state.emit_pick(pick)

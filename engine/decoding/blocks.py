@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 import torch
 
 from engine.models.config import ModelConfig
+from engine.models.survey import Survey
 
 
 class Candidates(NamedTuple):
@@ -61,6 +62,11 @@ def candidates(logits: torch.Tensor, choosable: torch.Tensor) -> Candidates:
     tokens = choosable.argmax(dim=-1)
     chosen = logits.gather(1, tokens.unsqueeze(1)).squeeze(1)
     return Candidates(tokens, (chosen - normaliser).exp())
+
+
+def best_candidates(found: Survey) -> Candidates:
+    """`candidates` where the best choosable token is taken, of one look at the logits."""
+    return Candidates(found.tokens, (found.best - found.normaliser).exp())
 
 
 def select_commits(

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import torch
 
 from engine.decoding.blocks import (
+    Candidates,
+    best_candidates,
     block_view,
     candidates,
     is_settled,
@@ -19,6 +21,7 @@ from engine.decoding.blocks import (
     select_commits,
 )
 from engine.decoding.forward import Forward, Kind, Steps
+from engine.decoding.scores import Scores
 from engine.decoding.state import Decoding
 
 
@@ -46,13 +49,9 @@ def denoise(
         if not slots or is_settled(block[1:], state.config):
             break
         output = yield _block_forward(state, block, kind, suffix_head, draft_adapter)
-        logits = output.logits([predicting_row(slot, state.config) for slot in slots])
-        if slots[0] == 1 and not state.may_end:
-            logits[0, list(state.config.eos_token_ids)] = float("-inf")
-        sampler = state.sampler
-        found = candidates(
-            logits, sampler.perturbed(logits) if sample else sampler.without_forbidden(logits)
-        )
+        scores = output.scores([predicting_row(slot, state.config) for slot in slots])
+        owes_text = slots[0] == 1 and not state.may_end
+        found = _candidates(state, scores, owes_text=owes_text, sample=sample)
         chosen = select_commits(
             found.confidence, threshold, min_commits_per_step(len(slots), max_steps - step)
         )
@@ -66,6 +65,18 @@ def denoise(
     return confidences
 
 
+def _candidates(state: Decoding, scores: Scores, *, owes_text: bool, sample: bool) -> Candidates:
+    """owes_text: the first row may not end the text."""
+    sampler = state.sampler
+    if not owes_text and (sampler.is_greedy or not sample):
+        return best_candidates(scores.survey(sampler.choosable))
+    logits = scores.logits
+    if owes_text:
+        logits[0, list(state.config.eos_token_ids)] = float("-inf")
+    choosable = sampler.perturbed(logits) if sample else sampler.without_forbidden(logits)
+    return candidates(logits, choosable)
+
+
 def _block_forward(
     state: Decoding,
     block: list[int],
@@ -75,13 +86,13 @@ def _block_forward(
 ) -> Forward:
     num_rows = num_draft_rows(len(block), state.config)
     shown = [*block[:num_rows], *suffix_head]
-    ids = torch.tensor(shown, dtype=torch.int64, device=state.device)
+    ids = torch.tensor(shown, dtype=torch.int64)
     # The suffix head keeps its place behind the whole block, also where the last slot needs no row.
     offsets = [*range(num_rows), *range(len(block), len(block) + len(suffix_head))]
     return Forward(
         kind,
         ids.unsqueeze(0),
         block_view(ids, state.config),
-        offsets=torch.tensor(offsets, device=state.device),
+        offsets=torch.tensor(offsets),
         draft_adapter=draft_adapter,
     )

@@ -57,8 +57,8 @@ def diffusion(
         logprobs = [math.log(max(confidence, 1e-30)) for confidence in confidences]
         if state.emit(block[1:], logprobs[1:]):
             return
-        output = yield Forward("commit", row(block, state.device), "causal")
+        output = yield Forward("commit", row(block), "causal")
         state.cache.commit(block)
-        pick = state.sampler.pick(output.logits([block_size - 1]))
+        pick = state.sampler.pick(output.scores([block_size - 1]))
         seed = pick.tokens[0]
         state.emit_pick(pick)

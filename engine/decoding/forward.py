@@ -7,21 +7,25 @@ can look at the cancel flag and the deadline, count, and switch requests between
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 import torch
 
+from engine.decoding.scores import Head, Scores
 from engine.kv_cache import KVCache
 from engine.models.attention import causal_mask
 from engine.models.decoder import Decoder
 
+HOST = torch.device("cpu")
 Kind = Literal["prefill", "ar", "draft", "verify", "denoise", "commit", "rank"]
 
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """ids int64 (R, T). view: ``causal``, ``full`` or bool (T, T) / (R, T, T), True = sees."""
+    """ids int64 (R, T). view: ``causal``, ``full`` or bool (T, T) / (R, T, T), True = sees. Tensors
+    may lie anywhere; those that modes make lie on the host, from where a pass fetches them all at
+    once."""
 
     kind: Kind
     ids: torch.Tensor
@@ -37,17 +41,21 @@ class Output:
     hidden: torch.Tensor
     decoder: Decoder
 
-    def logits(self, rows: slice | Sequence[int], of: int = 0) -> torch.Tensor:
-        """fp32 (num_rows, vocab_size) for positions `rows` of candidate row `of`."""
+    def scores(self, rows: slice | Sequence[int], of: int = 0) -> Scores:
+        """What the head says of positions `rows` of candidate row `of`."""
         picked = self.hidden[of, rows if isinstance(rows, slice) else list(rows)]
-        return self.decoder.logits(picked)
+        return Scores(Head(picked, self.decoder), range(len(picked)))
+
+    def logits(self, rows: slice | Sequence[int], of: int = 0) -> torch.Tensor:
+        """fp32 (num_rows, vocab_size), the caller's own to change."""
+        return self.scores(rows, of).logits
 
 
 Result = TypeVar("Result")
 Steps = Generator[Forward, Output, Result]
 
 
-def row(tokens: Sequence[int], device: torch.device) -> torch.Tensor:
+def row(tokens: Sequence[int], device: torch.device = HOST) -> torch.Tensor:
     """int64 (1, T)."""
     return torch.tensor([list(tokens)], dtype=torch.int64, device=device)
 
@@ -61,8 +69,22 @@ def visible_of(forward: Forward) -> torch.Tensor | None:
     return causal_mask(forward.ids.shape[1], forward.ids.device)
 
 
+def brought_to(forward: Forward, device: torch.device) -> Forward:
+    """The same with its tensors on `device`."""
+    if forward.ids.device == device:
+        return forward
+    view, offsets = forward.view, forward.offsets
+    return replace(
+        forward,
+        ids=forward.ids.to(device),
+        view=view.to(device) if isinstance(view, torch.Tensor) else view,
+        offsets=None if offsets is None else offsets.to(device),
+    )
+
+
 def run_forward(forward: Forward, decoder: Decoder, cache: KVCache) -> Output:
     """Execute one Forward against `cache`. Keys and values stay scratch until committed."""
+    forward = brought_to(forward, decoder.device)
     R, T = forward.ids.shape
     hidden = decoder.forward(
         forward.ids,
@@ -74,8 +96,8 @@ def run_forward(forward: Forward, decoder: Decoder, cache: KVCache) -> Output:
     return Output(hidden.view(R, T, -1), decoder)
 
 
-def prefill(tokens: Sequence[int], cache: KVCache, chunk_tokens: int) -> Steps[torch.Tensor]:
-    """Causal passes over `tokens` in chunks; returns fp32 (1, vocab_size) of the last token.
+def prefill(tokens: Sequence[int], cache: KVCache, chunk_tokens: int) -> Steps[Scores]:
+    """Causal passes over `tokens` in chunks; returns the scores of the last token.
 
     A chunk is committed as soon as it is done, so a cancelled prefill keeps what it has paid for.
     """
@@ -83,7 +105,7 @@ def prefill(tokens: Sequence[int], cache: KVCache, chunk_tokens: int) -> Steps[t
     output: Output | None = None
     for start in range(0, len(tokens), chunk_tokens):
         chunk = tokens[start : start + chunk_tokens]
-        output = yield Forward("prefill", row(chunk, cache.device), "causal")
+        output = yield Forward("prefill", row(chunk), "causal")
         cache.commit(chunk)
     assert output is not None
-    return output.logits([output.hidden.shape[1] - 1])
+    return output.scores([output.hidden.shape[1] - 1])

@@ -16,6 +16,7 @@ import torch
 from engine.decoding.blocks import accepted_length
 from engine.decoding.draft_plan import Plan
 from engine.decoding.forward import Forward, Kind, Steps, prefill, row
+from engine.decoding.scores import Scores
 from engine.decoding.shared_pass import NO_DRAFT, Draft, group_rows, read_draft, shared_forward
 from engine.decoding.state import Decoding
 
@@ -31,27 +32,27 @@ _MAX_TOKENS = 64
 class Ahead:
     """What one pass over final tokens and `hint` behind them tells.
 
-    logits fp32 (N, vocab_size): row i is for the token behind ``hint[:i]``, then one row per mask
-    of the `depths` behind each of those. The keys and values of the hint lie behind the committed
+    scores: row i is for the token behind ``hint[:i]``, then one row per mask of the `depths` behind
+    each of those. The keys and values of the hint lie behind the committed
     ones until another pass runs (is_over); num_right of them have been committed.
     """
 
-    logits: torch.Tensor
+    scores: Scores
     hint: list[int]
     depths: list[int]
     num_right: int = 0
     is_over: bool = False
 
     @property
-    def next_logits(self) -> torch.Tensor:
-        """fp32 (1, vocab_size) for the token behind the hints that have proved right."""
-        return self.logits[self.num_right : self.num_right + 1]
+    def next_scores(self) -> Scores:
+        """One row, for the token behind the hints that have proved right."""
+        return self.scores[self.num_right : self.num_right + 1]
 
     def unhinted(self, state: Decoding) -> Ahead:
         """A copy of what it tells without the hint: another candidate begins at the same place."""
         masks = group_rows(state, self.depths, 0)
-        logits = torch.cat((self.logits[:1], self.logits[masks]))
-        return Ahead(logits, [], self.depths[:1])
+        rows = [0, *range(masks.start, masks.stop)]
+        return Ahead(self.scores[rows], [], self.depths[:1])
 
     def take(self, state: Decoding, token: int) -> bool:
         """Whether the emitted `token` is the next of the hint; it is then in the cache already."""
@@ -65,7 +66,7 @@ class Ahead:
     def emit(self, state: Decoding) -> int:
         """Emit the hint as far as it is right, and the choice behind that; returns the latter."""
         hint = self.hint[self.num_right :]
-        pick = state.pick(self.logits[self.num_right : len(self.hint) + 1])
+        pick = state.pick(self.scores[self.num_right : len(self.hint) + 1])
         num_right = accepted_length(hint, pick.tokens)
         state.cache.commit(hint[:num_right])
         self.num_right += num_right
@@ -75,7 +76,7 @@ class Ahead:
 
     def draft(self, state: Decoding) -> Draft:
         """What the masks behind the last right token drafted, from the token after next on."""
-        return read_draft(state, self.logits, self.depths, self.num_right)
+        return read_draft(state, self.scores, self.depths, self.num_right)
 
     def canvas(self, state: Decoding, threshold: float) -> Draft:
         """The hint behind the first wrong token, for a diffusion to start from.
@@ -86,7 +87,7 @@ class Ahead:
         tokens = self.hint[wrong:]
         if self.is_over or not tokens:
             return NO_DRAFT
-        chances = torch.softmax(self.logits[wrong : len(self.hint)], dim=-1)
+        chances = torch.softmax(self.scores[wrong : len(self.hint)].logits, dim=-1)
         picked = chances.gather(1, torch.tensor(tokens, device=state.device).unsqueeze(1))
         found = picked.squeeze(1).tolist()
         mask = state.config.mask_token_id
@@ -114,7 +115,7 @@ def prefill_ahead(
     output = yield _forward(state, [*last, *judged], all_depths, plan, "prefill")
     state.cache.commit(last)
     # The head runs on the last token, the hint and the masks only.
-    return Ahead(output.logits(slice(len(last) - 1, None)), judged, depths)
+    return Ahead(output.scores(slice(len(last) - 1, None)).kept(), judged, depths)
 
 
 def follow_hint(
@@ -129,7 +130,7 @@ def follow_hint(
         judged, depths = _laid_out(state, hint, plan, size)
         output = yield _forward(state, [seed, *judged], depths, plan, "verify")
         state.cache.commit([seed])
-        ahead = Ahead(output.logits(slice(None)), judged, depths)
+        ahead = Ahead(output.scores(slice(None)).kept(), judged, depths)
         seed = ahead.emit(state)
         state.speculation.add(len(judged), ahead.num_right)
         hint, size = hint_behind(hint, ahead, seed), min(2 * size, _MAX_TOKENS)
@@ -161,7 +162,7 @@ def _forward(
     state: Decoding, visible: list[int], depths: list[int], plan: Plan | None, kind: Kind
 ) -> Forward:
     if plan is None:
-        return Forward(kind, row(visible, state.device), "causal")
+        return Forward(kind, row(visible), "causal")
     return shared_forward(state, visible, depths, kind)
 
 

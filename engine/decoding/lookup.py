@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from itertools import accumulate
 from operator import mul
 
-import torch
-
 from engine.decoding.shared_pass import NO_DRAFT, Draft
 from engine.decoding.state import Decoding
 
@@ -89,7 +87,7 @@ def _writable(state: Decoding, draft: Draft) -> Draft:
     """Up to the first token that is no text: marks between the parts of a prompt, say."""
     if not draft.tokens:
         return draft
-    forbidden = state.sampler.forbidden[torch.tensor(draft.tokens, device=state.device)].tolist()
+    forbidden = state.sampler.choosable.is_forbidden[draft.tokens].tolist()
     ends = state.config.eos_token_ids
     stops = (bad or token in ends for token, bad in zip(draft.tokens, forbidden, strict=True))
     end = next((at for at, stop in enumerate(stops) if stop), len(draft.tokens))

@@ -151,6 +151,13 @@ class Run(Generic[Found, Result]):
         return not self.pending
 
     @property
+    def is_unwanted(self) -> bool:
+        """Whether it is cancelled, and its pending pass leaves nothing that a later request wants:
+        the prompt that a prefill reads is still there when the next key is pressed."""
+        is_prefill = any(each.forward.kind == "prefill" for each in self.pending)
+        return not is_prefill and self._limits.is_cancelled()
+
+    @property
     def num_joinable_tokens(self) -> int:
         """Tokens of the pending pass if it may share a model pass with others'; 0 = it may not."""
         if not all(can_join(each.forward) for each in self.pending):

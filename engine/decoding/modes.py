@@ -6,7 +6,7 @@ Called by `engine.infill.answer` for every candidate.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -19,16 +19,26 @@ from engine.decoding.linear_spec import linear_spec
 from engine.decoding.quad_spec import quad_spec
 from engine.decoding.state import Decoding
 from engine.messages.completion import Mode
+from engine.models.decoder import Decoder
 
 # A CPU turns compute-bound at about a dozen tokens per forward; a GPU has width to spare.
 _CPU_BLOCK_SIZE, _GPU_BLOCK_SIZE = 8, 32
-_CPU_MIN_GAIN, _GPU_MIN_GAIN = 0.05, 0.005
-_CPU_MAX_DRAFTS, _GPU_MAX_DRAFTS = 6, 15
+_CPU_PLAN = AdaptivePlan(min_gain=0.05, max_drafts=6)
+# A dozen rows take 1.4 times as long as one, each more a tenth of its time; the adapter alone takes
+# that of half a token (docs/performance.md).
+_INT8_PLAN = AdaptivePlan(min_gain=0.15, max_drafts=6, free_rows=12, free_gain=0.06, mask_gain=0.4)
+_GPU_PLAN = AdaptivePlan(min_gain=0.005, max_drafts=15)
 _CPU_COPIED_TOKENS, _GPU_COPIED_TOKENS = 16, 32
 
 
 def default_block_size(device: torch.device) -> int:
     return _GPU_BLOCK_SIZE if device.type == "cuda" else _CPU_BLOCK_SIZE
+
+
+def max_block_size(decoder: Decoder) -> int | None:
+    """Up to which linear_spec's blocks grow; None where a wide block costs no more than a short
+    one, which is then wide from the start."""
+    return None if decoder.device.type == "cuda" else _GPU_BLOCK_SIZE
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +49,7 @@ class Drafting:
     max_copied_tokens: int = 0
 
 
-def choose_drafting(
-    asked: Mode, block_size: int | None, device: torch.device, *, has_draft_adapter: bool
-) -> Drafting:
+def choose_drafting(asked: Mode, block_size: int | None, decoder: Decoder) -> Drafting:
     """The drafting of a request with mode `asked` and its `block_size`, if it has one.
 
     Who asks for a mode by name gets its published form: masks only, and quadratic speculation of
@@ -49,17 +57,16 @@ def choose_drafting(
     """
     if asked == "quad_spec" and block_size is not None:
         return Drafting(uniform_plan(block_size))
-    on_gpu = device.type == "cuda"
-    most = _GPU_MAX_DRAFTS if on_gpu else _CPU_MAX_DRAFTS
-    if asked == "auto" and not has_draft_adapter:
+    on_gpu = decoder.device.type == "cuda"
+    on_cpu = _CPU_PLAN if decoder.native is None else _INT8_PLAN
+    plan = _GPU_PLAN if on_gpu else on_cpu
+    most = plan.max_drafts
+    if asked == "auto" and not decoder.has_draft_adapter:
         # Masks are worth nothing untrained: only what is copied is verified.
         most = 0
-    plan = AdaptivePlan(
-        min_gain=_GPU_MIN_GAIN if on_gpu else _CPU_MIN_GAIN,
-        max_drafts=most if block_size is None else min(most, block_size - 1),
-    )
+    most = most if block_size is None else min(most, block_size - 1)
     most_copied = _GPU_COPIED_TOKENS if on_gpu else _CPU_COPIED_TOKENS
-    return Drafting(plan, most_copied if asked == "auto" else 0)
+    return Drafting(replace(plan, max_drafts=most), most_copied if asked == "auto" else 0)
 
 
 def mode_steps(

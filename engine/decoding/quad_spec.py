@@ -36,16 +36,15 @@ def quad_spec(
         draft = with_copy(state, seed, draft, max_copied_tokens)
         visible, depths = _laid_out(state, seed, draft, plan)
         output = yield shared_forward(state, visible, depths, "verify")
-        # One head pass for all rows: on a CPU reading the head's weights costs more than its rows.
-        logits = output.logits(slice(None))
-        pick = state.pick(logits[: len(visible)])
+        scores = output.scores(slice(None))
+        pick = state.pick(scores[: len(visible)])
         num_accepted = accepted_length(visible[1:], pick.tokens)
         state.cache.commit(visible[: num_accepted + 1])
         state.speculation.add(len(visible) - 1, num_accepted)
         if state.emit_pick(pick, num_accepted + 1):
             return
         seed = pick.tokens[num_accepted]
-        draft = read_draft(state, logits, depths, num_accepted)
+        draft = read_draft(state, scores, depths, num_accepted)
 
 
 def _laid_out(state: Decoding, seed: int, draft: Draft, plan: Plan) -> tuple[list[int], list[int]]:

@@ -1,4 +1,4 @@
-"""Choosing tokens from causal logits: greedy or sampled, never a token that is not text.
+"""Choosing tokens from what the head says: greedy or sampled, never a token that is not text.
 
 One Sampler per request; its generator is seeded once, so a request with a seed is repeatable.
 """
@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 
-from engine import native
-
-if TYPE_CHECKING:
-    from engine.native.library import Survey
+from engine.decoding.scores import Scores
+from engine.models.survey import Choosable, Survey
 
 
 class Pick(NamedTuple):
@@ -47,7 +45,7 @@ _FP32_TIE = 1e-4
 
 class Sampler:
     """forbidden: bool (vocab_size,), True for ids that may never be chosen. end_ids: those that
-    end the text."""
+    end the text. choosable: the same of both, shared by the samplers of an engine."""
 
     def __init__(
         self,
@@ -58,8 +56,10 @@ class Sampler:
         seed: int | None,
         dtype: torch.dtype,
         end_ids: Sequence[int] = (),
+        choosable: Choosable | None = None,
     ) -> None:
         self.forbidden, self._end_ids = forbidden, list(end_ids)
+        self._choosable = choosable
         self.temperature, self._top_p = temperature, top_p
         self._generator = torch.Generator(device=forbidden.device)
         if seed is not None:
@@ -80,18 +80,19 @@ class Sampler:
         """A copy of (N, V) with forbidden ids at -inf."""
         return logits.masked_fill(self.forbidden, float("-inf"))
 
-    def pick(
-        self, logits: torch.Tensor, allowed: list[int] | None = None, *, may_end: bool = True
-    ) -> Pick:
-        """Choose from fp32 (N, V), each row by itself; only among `allowed`, if given. May change
-        `logits`. Log-probabilities are those under the unrestricted logits. may_end: False = the
-        first row's token is none of `end_ids`."""
-        if allowed is None and may_end and self.is_greedy and native.is_in_use():
-            from engine.native import library
+    @cached_property
+    def choosable(self) -> Choosable:
+        return self._choosable or Choosable.of(self.forbidden, self._end_ids)
 
-            if library.fits_survey(logits):
-                return self._surveyed(logits, library.survey(logits, self._penalty))
-        logits, row = self._restricted(logits, allowed)
+    def pick(
+        self, scores: Scores, allowed: list[int] | None = None, *, may_end: bool = True
+    ) -> Pick:
+        """Choose one token for each row; only among `allowed`, if given. Log-probabilities are
+        those under the unrestricted logits. may_end: False = the first row's token is none of
+        `end_ids`."""
+        if allowed is None and may_end and self.is_greedy:
+            return self.pick_surveyed(scores.survey(self.choosable))
+        logits, row = self._restricted(scores.logits, allowed)
         if not may_end:
             logits[0, self._end_ids] = float("-inf")
         best = logits.max(dim=-1)
@@ -103,30 +104,25 @@ class Sampler:
         logprobs = (chosen - row.normaliser).tolist()
         return Pick(tokens.tolist(), logprobs, near.tolist(), row.end_logprobs, row.log_mass)
 
-    def _surveyed(self, logits: torch.Tensor, found: Survey) -> Pick:
-        """What `pick` gives without restrictions, of one look at the logits."""
-        ends = torch.logsumexp(logits[:, self._end_ids], dim=-1) - found.normaliser
+    def pick_surveyed(self, found: Survey) -> Pick:
+        """What `pick` gives greedily without restrictions, of one look at the logits."""
+        ends = found.end_normaliser - found.normaliser
         gap = (found.best.abs() * self._tie).clamp_min(_FP32_TIE)
         near = (found.best - found.second) < gap
         logprobs = found.best - found.normaliser
         return Pick(found.tokens.tolist(), logprobs.tolist(), near.tolist(), ends.tolist())
 
-    @cached_property
-    def _penalty(self) -> torch.Tensor:
-        """fp32 (vocab_size,): minus infinity where `forbidden`."""
-        return torch.zeros(len(self.forbidden)).masked_fill_(self.forbidden, float("-inf"))
-
     def pick_nth(
         self,
-        logits: torch.Tensor,
+        scores: Scores,
         rank: int,
         allowed: list[int] | None = None,
         *,
         may_end: bool = True,
     ) -> Pick | None:
-        """The token of rank `rank` (0 = best) of one row (1, V), for alternatives; None when
-        there are not so many. may_end: as in `pick`."""
-        logits, row = self._restricted(logits, allowed)
+        """The token of rank `rank` (0 = best) of one row, for alternatives; None when there are
+        not so many. may_end: as in `pick`."""
+        logits, row = self._restricted(scores.logits, allowed)
         if not may_end:
             logits[0, self._end_ids] = float("-inf")
         order = logits[0].topk(rank + 1)
@@ -138,7 +134,7 @@ class Sampler:
     def _restricted(
         self, logits: torch.Tensor, allowed: list[int] | None
     ) -> tuple[torch.Tensor, _Rows]:
-        """`logits` with all but the choosable ids at -inf, and what was true of them before."""
+        """`logits`, in place, with all but the choosable ids at -inf, and what was true before."""
         normaliser = torch.logsumexp(logits, dim=-1)
         ends = torch.logsumexp(logits[:, self._end_ids], dim=-1) - normaliser
         self.forbid(logits)

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 import torch
 
-from engine.decoding.blocks import candidates
-from engine.decoding.forward import Forward, Kind
+from engine.decoding.blocks import best_candidates
+from engine.decoding.forward import HOST, Forward, Kind, row
+from engine.decoding.scores import Scores
 from engine.decoding.state import Decoding
 from engine.models.config import ModelConfig
 
@@ -77,9 +78,9 @@ def shared_forward(
     ids = [*visible, *[state.config.mask_token_id] * sum(lengths)]
     return Forward(
         kind,
-        torch.tensor([ids], dtype=torch.int64, device=state.device),
-        shared_view(lengths, state.device),
-        offsets=shared_offsets(lengths, state.device),
+        row(ids),
+        shared_view(lengths, HOST),
+        offsets=shared_offsets(lengths, HOST),
         # Only an adapter that leaves the visible tokens alone may be on.
         draft_adapter=state.config.adapter_scope == "masks",
     )
@@ -92,10 +93,10 @@ def group_rows(state: Decoding, depths: Sequence[int], outcome: int) -> slice:
     return slice(end - groups[outcome], end)
 
 
-def read_draft(state: Decoding, logits: torch.Tensor, depths: Sequence[int], outcome: int) -> Draft:
-    """The draft behind visible token `outcome`; logits fp32 (T, vocab_size) of the whole pass."""
+def read_draft(state: Decoding, scores: Scores, depths: Sequence[int], outcome: int) -> Draft:
+    """The draft behind visible token `outcome`; scores: of the whole pass."""
     if not depths[outcome]:
         return NO_DRAFT
-    rows = logits[group_rows(state, depths, outcome)][-depths[outcome] :]
-    found = candidates(rows, state.sampler.without_forbidden(rows))
+    rows = scores[group_rows(state, depths, outcome)][-depths[outcome] :]
+    found = best_candidates(rows.survey(state.sampler.choosable))
     return Draft(found.tokens.tolist(), found.confidence.tolist())

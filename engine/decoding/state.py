@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import torch
 
 from engine.decoding.sampling import Pick, Sampler
+from engine.decoding.scores import Scores
 from engine.kv_cache import KVCache
 from engine.messages.completion import FinishReason
 from engine.models.config import ModelConfig
@@ -19,12 +20,15 @@ from engine.models.config import ModelConfig
 
 @dataclass(frozen=True, slots=True)
 class DecodingParams:
-    """Resolved settings of one request (see CompletionRequest); None is resolved per mode."""
+    """Resolved settings of one request (see CompletionRequest); None is resolved per mode.
+    max_block_size: what blocks may grow to while their drafts prove right; None = they do not, and
+    every draft is verified however doubtful."""
 
     block_size: int
     max_tokens: int
     confidence_threshold: float | None = None
     max_denoising_steps: int | None = None
+    max_block_size: int | None = None
 
 
 @dataclass(slots=True)
@@ -93,9 +97,9 @@ class Decoding:
         """Whether the next token may be an end token."""
         return not self.owes_text or len(self.tokens) != self.first_index
 
-    def pick(self, logits: torch.Tensor, allowed: list[int] | None = None) -> Pick:
+    def pick(self, scores: Scores, allowed: list[int] | None = None) -> Pick:
         """`Sampler.pick` for the tokens that come next."""
-        return self.sampler.pick(logits, allowed, may_end=self.may_end)
+        return self.sampler.pick(scores, allowed, may_end=self.may_end)
 
     def emit(self, tokens: Sequence[int], logprobs: Sequence[float]) -> bool:
         """Append tokens one by one up to the first that ends the text. Returns `is_finished`."""

@@ -9,14 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 
 from engine.decoding.forward import Steps, prefill
 from engine.decoding.hint import prefill_ahead
 from engine.decoding.loop import Interrupted, Passes, on_cache, watched
-from engine.decoding.modes import choose_drafting, default_block_size, mode_steps
+from engine.decoding.modes import (
+    choose_drafting,
+    default_block_size,
+    max_block_size,
+    mode_steps,
+)
 from engine.decoding.sampling import MIN_TEMPERATURE, Sampler
 from engine.decoding.state import Decoding, DecodingParams, Speculation
 from engine.infill.alternatives import Candidate, Found, Room, Start, abreast, one_by_one
@@ -32,11 +37,12 @@ from engine.infill.window import MAX_CHARS_PER_TOKEN
 from engine.kv_cache import KVCache
 from engine.messages.completion import CompletionRequest
 from engine.models.decoder import Decoder
+from engine.models.survey import Choosable
 from engine.prefix_cache import PrefixCache
 from engine.tokenizer import CodeTokenizer
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Tools:
     """What every request of one engine works with. forbidden: bool (vocab_size,), ids that may
     never be chosen; newline_tokens: ids that write a line end; gate: in force where a request does
@@ -50,6 +56,11 @@ class Tools:
     prefill_chunk_tokens: int
     gate: Gate
     max_batch_tokens: int = 0
+
+    @cached_property
+    def choosable(self) -> Choosable:
+        """Of `forbidden`, for the samplers of all requests."""
+        return Choosable.of(self.forbidden, self.decoder.config.eos_token_ids)
 
 
 @dataclass(slots=True)
@@ -127,12 +138,7 @@ class Answer:
 
     def _steps(self, state: Decoding, branch: int, start: Start | None) -> Steps[None]:
         mode, need, tools = self.route.mode, self.prompt.need, self.tools
-        drafting = choose_drafting(
-            self.request.mode,
-            self.request.block_size,
-            tools.decoder.device,
-            has_draft_adapter=tools.decoder.has_draft_adapter,
-        )
+        drafting = choose_drafting(self.request.mode, self.request.block_size, tools.decoder)
         hint = self._hint(branch)
         if start is None or start.ahead is None:
             missing = self.prompt.context[state.cache.length :]
@@ -142,7 +148,7 @@ class Answer:
                 start.ahead = ahead.unhinted(state)
         else:
             ahead = start.ahead.unhinted(state)
-        pick = first_pick(state, ahead.next_logits, need, tools.tokenizer, branch)
+        pick = first_pick(state, ahead.next_scores, need, tools.tokenizer, branch)
         if pick is None:
             return
         seed = yield from spell(state, pick, need, tools.tokenizer, ahead)
@@ -242,9 +248,11 @@ class Answer:
                 seed=seed,
                 dtype=self.tools.decoder.dtype,
                 end_ids=self.tools.decoder.config.eos_token_ids,
+                choosable=self.tools.choosable,
             ),
             params=DecodingParams(
                 block_size=request.block_size or default_block_size(self.tools.decoder.device),
+                max_block_size=None if request.block_size else max_block_size(self.tools.decoder),
                 max_tokens=self._max_tokens(),
                 confidence_threshold=request.confidence_threshold,
                 max_denoising_steps=request.max_denoising_steps,

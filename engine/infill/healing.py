@@ -83,11 +83,11 @@ def spell(
         if not need or state.is_finished:
             return pick.tokens[0]
         if ahead is not None and ahead.take(state, pick.tokens[0]):
-            logits = ahead.next_logits
+            scores = ahead.next_scores
         else:
             if ahead is not None:
                 ahead.is_over = True
-            output = yield Forward("ar", row(pick.tokens, state.device), "causal")
+            output = yield Forward("ar", row(pick.tokens), "causal")
             state.cache.commit(pick.tokens)
-            logits = output.logits([0])
-        pick = state.sampler.pick(logits, tokenizer.allowed_first_tokens(need))
+            scores = output.scores([0])
+        pick = state.sampler.pick(scores, tokenizer.allowed_first_tokens(need))

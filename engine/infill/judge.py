@@ -94,7 +94,7 @@ def judge(judged: Judged, before: Judged | None, cache: KVCache, chunk_tokens: i
         chunk = tokens[start : min(start + chunk_tokens, len(tokens) - 1)]
         rows = [at for at in range(len(chunk)) if start + at + 1 >= first + len(found)]
         kind: Kind = "rank" if rows else "prefill"
-        output = yield Forward(kind, row(chunk, cache.device), "causal")
+        output = yield Forward(kind, row(chunk), "causal")
         cache.commit(chunk)
         if rows:
             wanted = [tokens[start + at + 1] for at in rows]

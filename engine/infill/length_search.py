@@ -163,12 +163,12 @@ def _block_forward(
     """All rows padded to one length; nobody sees padding. ``rank`` is causal, else all see all."""
     texts = [[window.last, *row.middle, *window.suffix_head] for row in rows]
     T = max(len(text) for text in texts)
-    ids = torch.zeros(len(rows), T, dtype=torch.int64, device=state.device)
+    ids = torch.zeros(len(rows), T, dtype=torch.int64)
     # Padding sees itself, so that its softmax is never empty.
-    view = torch.eye(T, dtype=torch.bool, device=state.device).repeat(len(rows), 1, 1)
+    view = torch.eye(T, dtype=torch.bool).repeat(len(rows), 1, 1)
     for at, text in enumerate(texts):
         length = len(text)
-        ids[at, :length] = torch.tensor(text, device=state.device)
-        seen = torch.ones(length, length, dtype=torch.bool, device=state.device)
+        ids[at, :length] = torch.tensor(text)
+        seen = torch.ones(length, length, dtype=torch.bool)
         view[at, :length, :length] = seen.tril_() if kind == "rank" else seen
     return Forward(kind, ids, view, draft_adapter=False)

@@ -6,18 +6,21 @@ serves the Nemotron-Labs-Diffusion and the Qwen2 families; their differences are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 
+from engine.errors import PassAbandoned
 from engine.kv_cache import KVCache
 from engine.models.attention import attend
 from engine.models.config import ModelConfig
 from engine.models.linear import Linear
 from engine.models.rotary import RotaryTable, rotate
+from engine.models.survey import Choosable, Survey, survey_of
 
 if TYPE_CHECKING:
     from engine.native.passes import NativePass
@@ -51,10 +54,16 @@ class Segment:
 _Attention = Callable[[int, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
+def _is_wanted() -> bool:
+    return False
+
+
 @dataclass(slots=True)
 class Decoder:
     """mask_embedding (hidden,) stands in for the embedding row of the mask token. native: does the
-    passes of one row per sequence where the layers are int8."""
+    passes of one row per sequence where the layers are int8. is_unwanted: asked before each layer
+    where that costs nothing (on a CPU); once it says yes, the pass ends with PassAbandoned, and has
+    changed no committed keys or values."""
 
     config: ModelConfig
     embedding: torch.Tensor
@@ -67,12 +76,13 @@ class Decoder:
     dtype: torch.dtype
     has_draft_adapter: bool = False
     native: NativePass | None = None
+    is_unwanted: Callable[[], bool] = _is_wanted
 
     @property
     def weights(self) -> str:
-        """How the layers are stored: ``int8``, or else the dtype's name."""
-        is_int8 = any(layer.down.int8 is not None for layer in self.layers)
-        return "int8" if is_int8 else str(self.dtype).removeprefix("torch.")
+        """What the layers are rounded to, ``int8``, ``int4`` or ``fp8``, else the dtype's name."""
+        kinds = (layer.down.kind for layer in self.layers)
+        return next(filter(None, kinds), str(self.dtype).removeprefix("torch."))
 
     def new_cache(self) -> KVCache:
         return KVCache(self.config, self.device, self.dtype)
@@ -137,7 +147,8 @@ class Decoder:
 
         rows = self._rows_of_many(segments, lengths, is_mask)
         if self.native is not None:
-            hidden = self.native.run(self._embedded(flat, is_mask), positions, segments, rows)
+            embedded = self._embedded(flat, is_mask)
+            hidden = self.native.run(embedded, positions, segments, rows, self.check_wanted)
         else:
             hidden = self._through_layers(flat, positions, is_mask, rows, attention)
         return list(torch.split(hidden, lengths))
@@ -181,12 +192,27 @@ class Decoder:
         scale = self.rotary.query_scale(positions)
         x = self._embedded(flat, is_mask)
         for index, layer in enumerate(self.layers):
+            self.check_wanted()
             h = self._normed(x, layer.input_norm)
             attended = attention(index, *self._heads(layer.qkv(h, rows), cos, sin, scale))
             x = x + layer.out(attended, rows)
             gate, up = layer.gate_up(self._normed(x, layer.post_norm), rows).chunk(2, dim=-1)
             x = x + layer.down(F.silu(gate) * up, rows)
         return self._normed(x, self.norm)
+
+    @contextmanager
+    def abandoned_when(self, is_unwanted: Callable[[], bool]) -> Iterator[None]:
+        """Passes made in here end with PassAbandoned once `is_unwanted` says so."""
+        self.is_unwanted = is_unwanted
+        try:
+            yield
+        finally:
+            self.is_unwanted = _is_wanted
+
+    def check_wanted(self) -> None:
+        """Raises PassAbandoned."""
+        if self.device.type == "cpu" and self.is_unwanted():
+            raise PassAbandoned
 
     def _embedded(self, flat: torch.Tensor, is_mask: torch.Tensor) -> torch.Tensor:
         """(N, hidden)."""
@@ -196,6 +222,14 @@ class Decoder:
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """(N, hidden) -> fp32 (N, vocab_size)."""
         return self.head.in_float(hidden)
+
+    def survey(self, hidden: torch.Tensor, choosable: Choosable) -> Survey:
+        """(N, hidden) -> what a greedy choice needs of the logits; these are written out where no
+        fused head makes it without them."""
+        int8 = self.head.int8
+        if int8 is not None and self.head.bias is None:
+            return int8.survey(hidden, choosable)
+        return survey_of(self.logits(hidden), choosable)
 
     def _normed(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         return F.rms_norm(x, (x.shape[-1],), weight, self.config.norm_eps)

@@ -78,7 +78,7 @@ def decode(
 
     def adaptive(plan: Plan) -> Steps[None]:
         first = yield from prefill_ahead(state, list(prompt), chunk_tokens, (), plan)
-        pick = sampler.pick(first.next_logits)
+        pick = sampler.pick(first.next_scores)
         if not state.emit_pick(pick):
             draft, most = first.draft(state), max_copied_tokens
             yield from quad_spec(state, pick.tokens[0], plan, draft, max_copied_tokens=most)
@@ -87,8 +87,8 @@ def decode(
         if mode == "adaptive":
             yield from adaptive(plan or AdaptivePlan())
             return
-        logits = yield from prefill(list(prompt), cache, chunk_tokens)
-        pick = sampler.pick(logits)
+        scores = yield from prefill(list(prompt), cache, chunk_tokens)
+        pick = sampler.pick(scores)
         if not state.emit_pick(pick):
             copies = {"max_copied_tokens": max_copied_tokens} if max_copied_tokens else {}
             yield from MODES[mode](state, pick.tokens[0], **copies)
@@ -106,8 +106,8 @@ def is_near_tie(decoder: Decoder, prompt: Sequence[int], tokens: Sequence[int], 
     cache = decoder.new_cache()
     sampler_forbids = only_mask_forbidden(decoder)
     steps = prefill([*prompt, *tokens[:at]], cache, 10**6)
-    logits = run_steps(steps, decoder, cache, Meter(), Limits())
-    best = logits.masked_fill(sampler_forbids, float("-inf")).topk(2).values[0]
+    scores = run_steps(steps, decoder, cache, Meter(), Limits())
+    best = scores.logits.masked_fill(sampler_forbids, float("-inf")).topk(2).values[0]
     return float(best[0] - best[1]) < NEAR_TIE
 
 

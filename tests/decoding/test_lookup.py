@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -97,11 +99,10 @@ def test_copies_change_no_token_and_save_forwards(tiny: Engine) -> None:
 
 
 def test_who_names_a_mode_gets_no_copies(tiny: Engine) -> None:
-    device = tiny.decoder.device
+    decoder = replace(tiny.decoder, has_draft_adapter=True)
     for asked in ("quad_spec", "linear_spec", "ar"):
-        drafting = choose_drafting(asked, None, device, has_draft_adapter=True)
-        assert not drafting.max_copied_tokens
-    bare = choose_drafting("auto", None, device, has_draft_adapter=False)
+        assert not choose_drafting(asked, None, decoder).max_copied_tokens
+    bare = choose_drafting("auto", None, replace(decoder, has_draft_adapter=False))
     assert bare.max_copied_tokens
     # Without an adapter masks are never asked.
     assert not any(bare.plan([0.9, 0.9], 40))

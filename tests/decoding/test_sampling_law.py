@@ -12,6 +12,7 @@ import torch
 from engine.decoding.forward import prefill
 from engine.decoding.loop import Limits, Meter, run_steps
 from engine.decoding.sampling import Sampler
+from engine.decoding.scores import Scores
 from engine.engine import Engine
 from engine.models.decoder import Decoder
 from tests.decoding.harness import decode, only_mask_forbidden
@@ -34,7 +35,7 @@ def exact_law(decoder: Decoder, prompt: list[int], ends: tuple[int, ...]) -> dic
             return
         cache = decoder.new_cache()
         steps = prefill([*prompt, *tokens], cache, 10**6)
-        logits = run_steps(steps, decoder, cache, Meter(), Limits())[0]
+        logits = run_steps(steps, decoder, cache, Meter(), Limits()).logits[0]
         logits = logits.masked_fill(only_mask_forbidden(decoder), float("-inf"))
         probabilities = torch.softmax(logits.double() / TEMPERATURE, dim=-1)
         for value, token in zip(*(t.tolist() for t in probabilities.topk(16)), strict=True):
@@ -95,42 +96,42 @@ def sampler(**wishes: float) -> Sampler:
 def test_top_p_keeps_the_smallest_sufficient_set() -> None:
     logits = torch.log(torch.tensor([[0.5, 0.3, 0.1, 0.06, 0.04, 1e-9]]))
     drawn = sampler(temperature=1.0, top_p=0.7)
-    chosen = {drawn.pick(logits.clone()).tokens[0] for _ in range(300)}
+    chosen = {drawn.pick(Scores.of(logits.clone())).tokens[0] for _ in range(300)}
     assert chosen == {0, 1}
 
 
 def test_near_ties_are_counted_not_hidden() -> None:
     logits = torch.tensor([[1.0, 1.0 + 1e-5, 0, 0, 0, 9.0], [1.0, 2.0, 0, 0, 0, 9.0]])
-    pick = sampler().pick(logits)
+    pick = sampler().pick(Scores.of(logits))
     assert pick.tokens == [1, 1]
     assert pick.near_ties == [True, False]
 
 
 def test_alternatives_are_the_next_best() -> None:
     logits = torch.tensor([[3.0, 1.0, 2.0, 0.0, -1.0, 9.0]])
-    picks = [sampler().pick_nth(logits.clone(), rank) for rank in range(6)]
+    picks = [sampler().pick_nth(Scores.of(logits.clone()), rank) for rank in range(6)]
     assert [pick.tokens[0] for pick in picks if pick] == [0, 2, 1, 3, 4]
     # The forbidden token is no alternative.
     assert picks[5] is None
-    among = [sampler().pick_nth(logits.clone(), rank, [1, 3]) for rank in range(3)]
+    among = [sampler().pick_nth(Scores.of(logits.clone()), rank, [1, 3]) for rank in range(3)]
     assert [pick.tokens[0] for pick in among if pick] == [1, 3]
 
 
 def test_restricted_pick_keeps_the_true_probability() -> None:
     logits = torch.log(torch.tensor([[0.7, 0.2, 0.05, 0.03, 0.02, 1e-9]]))
-    pick = sampler().pick(logits.clone(), [1, 2])
+    pick = sampler().pick(Scores.of(logits.clone()), [1, 2])
     assert pick.tokens == [1]
     assert pick.logprobs[0] == pytest.approx(math.log(0.2), abs=1e-4)
 
 
 def test_restricted_pick_tells_the_mass_it_was_restricted_to() -> None:
     logits = torch.log(torch.tensor([[0.7, 0.2, 0.05, 0.03, 0.02, 1e-9]]))
-    assert sampler().pick(logits.clone(), [1, 2]).log_mass == pytest.approx(
+    assert sampler().pick(Scores.of(logits.clone()), [1, 2]).log_mass == pytest.approx(
         math.log(0.25), abs=1e-4
     )
-    nth = sampler().pick_nth(logits.clone(), 1, [1, 2])
+    nth = sampler().pick_nth(Scores.of(logits.clone()), 1, [1, 2])
     assert nth is not None and nth.log_mass == pytest.approx(math.log(0.25), abs=1e-4)
-    assert sampler().pick(logits.clone()).log_mass == 0.0
+    assert sampler().pick(Scores.of(logits.clone())).log_mass == 0.0
 
 
 def test_pick_tells_how_likely_the_text_ends() -> None:
@@ -143,14 +144,14 @@ def test_pick_tells_how_likely_the_text_ends() -> None:
         dtype=torch.float32,
         end_ids=(2, 3),
     )
-    found = ending.pick(logits.clone()).end_logprobs
+    found = ending.pick(Scores.of(logits.clone())).end_logprobs
     assert found == pytest.approx([math.log(0.1), math.log(0.8)], abs=1e-4)
-    assert sampler().pick(torch.zeros(1, 6)).end_logprobs == [-math.inf]
+    assert sampler().pick(Scores.of(torch.zeros(1, 6))).end_logprobs == [-math.inf]
 
 
 def test_the_smallest_temperature_is_greedy() -> None:
     logits = torch.tensor([[3.0, 1.0, 2.0, 0.0, -1.0, 9.0]])
-    assert sampler(temperature=5e-324).pick(logits.clone()).tokens == [0]
+    assert sampler(temperature=5e-324).pick(Scores.of(logits.clone())).tokens == [0]
     assert int(sampler(temperature=5e-324).perturbed(logits).argmax()) == 0
 
 

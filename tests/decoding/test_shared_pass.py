@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -125,11 +126,11 @@ def test_groups_draft_what_lone_passes_would(pair: Pair, seed: int) -> None:
     run_steps(prefill(context, state.cache, 8), decoder, state.cache, Meter(), Limits())
     with torch.inference_mode():
         forward = shared_forward(state, visible, depths, "verify")
-        logits = run_forward(forward, decoder, state.cache).logits(slice(None))
+        scores = run_forward(forward, decoder, state.cache).scores(slice(None))
         causal = slow.causal_logits(model, [*context, *visible])[-len(visible) :]
-        torch.testing.assert_close(logits[: len(visible)], causal, atol=2e-4, rtol=1e-4)
+        torch.testing.assert_close(scores[: len(visible)].logits, causal, atol=2e-4, rtol=1e-4)
         for outcome, depth in enumerate(depths):
-            found = read_draft(state, logits, depths, outcome)
+            found = read_draft(state, scores, depths, outcome)
             text = [*context, *visible[: outcome + 1]]
             assert found.tokens == lone_draft(model, text, depth)
             assert all(0.0 < value <= 1.0 for value in found.confidences)
@@ -151,7 +152,7 @@ def test_prefill_drafts_and_stays_a_prefill(pair: Pair, num_tokens: int) -> None
     expected = run_steps(prefill(prompt, plain.cache, 8), decoder, plain.cache, Meter(), Limits())
     steps = prefill_ahead(state, prompt, 8, (), lambda confidences, wanted: [3])
     found = run_steps(steps, decoder, state.cache, meter, Limits())
-    torch.testing.assert_close(found.next_logits, expected, atol=2e-4, rtol=1e-4)
+    torch.testing.assert_close(found.next_scores.logits, expected.logits, atol=2e-4, rtol=1e-4)
     with torch.inference_mode():
         assert found.draft(state).tokens == lone_draft(model, prompt, 3)
     assert state.cache.tokens == prompt
@@ -286,6 +287,27 @@ def test_adaptive_plan_spends_rows_where_they_pay() -> None:
     assert plan([0.85, 0.01, 1.0], 99) == [1, 4]
     assert plan([0.8, 0.9], 3) == [1, 0, 0]
     assert plan([0.9, 0.9], 1) == [0]
+
+
+def test_free_rows_are_filled_but_not_passed_by_small_gains() -> None:
+    free = AdaptivePlan(
+        min_gain=0.3, max_drafts=6, slot_acceptance=(0.5,), free_rows=4, free_gain=0.05
+    )
+    # Of its own, the gain would be worth one mask; three rows beside the seed are free.
+    assert AdaptivePlan(min_gain=0.3, slot_acceptance=(0.5,))([], 99) == [1]
+    assert free([], 99) == [3]
+    # What is worth it at `min_gain` is laid out even where it takes more rows.
+    assert free([1.0, 1.0, 1.0, 1.0], 99) == [0, 0, 0, 0, 1]
+    # Two drafts take their rows first, the masks what is left.
+    assert free([0.9, 0.9], 99) == [0, 0, 1]
+
+
+def test_masks_must_be_worth_the_adapter() -> None:
+    plan = AdaptivePlan(min_gain=0.05, slot_acceptance=(0.5,), mask_gain=0.6)
+    # One half, a quarter, an eighth and a sixteenth of a token.
+    assert plan([], 99) == [4]
+    assert plan([0.5, 0.5], 99) == [3, 2, 2]
+    assert replace(plan, mask_gain=0.95)([], 99) == [0]
 
 
 @given(st.integers(1, 9), st.lists(st.floats(0, 1), max_size=8), st.integers(1, 12))

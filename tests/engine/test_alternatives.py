@@ -341,7 +341,7 @@ def test_a_fork_copies_when_it_is_first_written(engine: Engine) -> None:
         prefill(list(range(110, 114)), expected, 16), decoder, expected, Meter(), Limits()
     )
     logits = [
-        loop.run_steps(prefill([140, 141], cache, 16), decoder, cache, Meter(), Limits())
+        loop.run_steps(prefill([140, 141], cache, 16), decoder, cache, Meter(), Limits()).logits
         for cache in (fork, expected)
     ]
     torch.testing.assert_close(*logits, atol=2e-4, rtol=1e-4)

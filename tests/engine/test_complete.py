@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from engine.config import EngineConfig
 from engine.engine import Engine
 from engine.messages.completion import MODES, Completion, CompletionRequest
+from engine.models.decoder import Decoder
 from tests.models import checkpoints
 from tests.tiny_model import language
 
@@ -136,6 +137,42 @@ def test_cancel_frees_the_engine_within_one_forward(
     )
     assert tiny.num_forwards - before == num_forwards
     assert found.choices[0].finish_reason == "cancelled"
+
+
+@pytest.mark.parametrize("kind", ["decode", "prefill"])
+def test_a_cancel_gives_a_decoding_pass_up_between_two_layers(
+    tiny_config: EngineConfig, kind: str
+) -> None:
+    engine = Engine.load(tiny_config)
+    request = CompletionRequest(prompt=document()[:40], mode="ar", max_tokens=8, document="a")
+    cancelled, num_layers = False, 0
+    run = engine.begin(request, is_cancelled=lambda: cancelled)
+    if kind == "decode":
+        engine.run([run])
+    assert not run.is_ended
+    before = engine.num_forwards
+    real = Decoder.check_wanted
+
+    def check(decoder: Decoder) -> None:
+        nonlocal cancelled, num_layers
+        cancelled = num_layers == 1
+        real(decoder)
+        num_layers += 1
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Decoder, "check_wanted", check)
+        engine.run([run])
+        cancelled = True
+        run.check()
+    assert run.is_ended and run.result.choices[0].finish_reason == "cancelled"
+    is_whole = kind == "prefill"
+    # What a prefill has read is still in the prompt when the next key is pressed.
+    assert engine.num_forwards - before == is_whole
+    assert (num_layers > 1) == is_whole
+    engine.prefix_cache.check_integrity()
+    again = ask(engine, request.prompt, mode="ar", max_tokens=8, document="a")
+    fresh = ask(engine, request.prompt, mode="ar", max_tokens=8)
+    assert again.choices[0].text == fresh.choices[0].text and again.facts.cached_tokens > 0
 
 
 def test_a_cancelled_prefill_keeps_what_it_has_paid_for(tiny_config: EngineConfig) -> None:

@@ -235,7 +235,7 @@ def decode_with_hint(
     def steps():  # type: ignore[no-untyped-def]
         drafts = plan if mode == "quad_spec" else None
         ahead = yield from prefill_ahead(state, prompt, 8, hint, drafts)
-        pick = state.sampler.pick(ahead.next_logits)
+        pick = state.sampler.pick(ahead.next_scores)
         seed = pick.tokens[0]
         if not state.emit_pick(pick) and ahead.take(state, seed):
             seed = ahead.emit(state)
@@ -297,7 +297,7 @@ def judged(decoder: Decoder, state: Decoding, prompt: list[int], hint: list[int]
 
     def steps():  # type: ignore[no-untyped-def]
         ahead = yield from prefill_ahead(state, prompt, 64, hint, None)
-        pick = state.sampler.pick(ahead.next_logits)
+        pick = state.sampler.pick(ahead.next_scores)
         if not state.emit_pick(pick) and ahead.take(state, pick.tokens[0]):
             ahead.emit(state)
         return ahead

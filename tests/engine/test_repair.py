@@ -177,7 +177,7 @@ def check_answer(request: RepairRequest, found: Repair) -> None:
     assert Repair.from_json(found.to_json()) == found
 
 
-@settings(max_examples=1500)
+@settings(max_examples=400)
 @given(data=st.data())
 def test_never_worse_by_its_own_score(
     tiny_session_engine: Engine, fim: Engine, data: st.DataObject

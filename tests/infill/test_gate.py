@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from engine.config import EngineConfig
 from engine.decoding.sampling import Pick, Sampler
+from engine.decoding.scores import Scores
 from engine.decoding.state import Decoding, DecodingParams
 from engine.engine import Engine
 from engine.infill.first_token import first_pick
@@ -62,7 +63,7 @@ def emit_first(
     probabilities: dict[int, float], need: bytes = b"", branch: int = 0
 ) -> tuple[Decoding, Iterator[object]]:
     state = decoding()
-    pick = first_pick(state, logits_of(probabilities), need, TOKENIZER, branch)
+    pick = first_pick(state, Scores.of(logits_of(probabilities)), need, TOKENIZER, branch)
     assert pick is not None
     steps = spell(state, pick, need, TOKENIZER)
     with pytest.raises(StopIteration):
@@ -142,7 +143,7 @@ def test_a_healed_word_ends_where_its_token_does() -> None:
 def test_the_first_token_may_close_the_gate(limit: float | None, is_withheld: bool) -> None:
     state = decoding()
     state.max_first_end_logprob = limit
-    pick = state.sampler.pick(logits_of({300: 0.6, END: 0.4}))
+    pick = state.sampler.pick(Scores.of(logits_of({300: 0.6, END: 0.4})))
     assert state.emit_pick(pick) == is_withheld == state.is_withheld
     assert state.tokens == ([] if is_withheld else [300])
     assert (state.finish_reason == "stop") == is_withheld
@@ -154,25 +155,25 @@ def test_the_first_token_may_close_the_gate(limit: float | None, is_withheld: bo
 def test_text_that_is_owed_does_not_end_before_it_begins() -> None:
     likely = {END: 0.7, 300: 0.2, 301: 0.1}
     state = decoding()
-    assert state.pick(logits_of(likely)).tokens == [END]
+    assert state.pick(Scores.of(logits_of(likely))).tokens == [END]
     state.owes_text = True
-    pick = state.pick(torch.cat([logits_of(likely), logits_of(likely)]))
+    pick = state.pick(Scores.of(torch.cat([logits_of(likely), logits_of(likely)])))
     # Only the first new token is owed: the second row may end the text again.
     assert pick.tokens == [300, END]
     # What the model thought of it stays known, for the gate.
     assert pick.end_logprobs[0] == pytest.approx(math.log(0.7), abs=1e-4)
     assert pick.logprobs[0] == pytest.approx(math.log(0.2), abs=1e-4)
     state.emit_pick(pick)
-    assert state.pick(logits_of(likely)).tokens == [END]
+    assert state.pick(Scores.of(logits_of(likely))).tokens == [END]
 
 
 def test_healed_characters_are_not_the_text_that_is_owed() -> None:
     state = decoding()
     state.owes_text = True
     state.first_index = None
-    assert state.pick(logits_of({END: 0.9, 300: 0.1})).tokens == [END]
+    assert state.pick(Scores.of(logits_of({END: 0.9, 300: 0.1}))).tokens == [END]
     state.tokens, state.first_index = [300], 1
-    assert state.pick(logits_of({END: 0.9, 301: 0.1})).tokens == [301]
+    assert state.pick(Scores.of(logits_of({END: 0.9, 301: 0.1}))).tokens == [301]
 
 
 @given(

@@ -178,7 +178,7 @@ def test_chunked_prefill_equals_one_pass(tiny: Engine, chunk: int) -> None:
     ids = tokens(150)
     cache = tiny.decoder.new_cache()
     found = run_steps(prefill(ids, cache, chunk), tiny.decoder, cache, Meter(), Limits())
-    torch.testing.assert_close(found, causal_logits(tiny.decoder, ids)[-1:], **TOLERANCE)
+    torch.testing.assert_close(found.logits, causal_logits(tiny.decoder, ids)[-1:], **TOLERANCE)
 
 
 def test_rows_side_by_side_equal_rows_alone(tiny: Engine) -> None:
