@@ -9,14 +9,16 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING
 
 import psutil
 import torch
 
+from engine.config import WEIGHTS, Weights
 from engine.errors import EngineError
 
-Weights = Literal["auto", "full", "int8"]
+if TYPE_CHECKING:
+    from engine.quantised.rounding import Kind
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 _MAX_NATIVE_THREADS = 4
@@ -26,9 +28,9 @@ _MAX_NATIVE_THREADS = 4
 class DeviceChoice:
     """device and dtype as torch knows them; num_threads for CPU work; one reason per choice.
 
-    weights: how the linear layers may be stored: ``full`` (in dtype), ``int8``, or ``auto``, which
-    is left to a measurement when the model is loaded. native_threads: how many the int8 kernels may
-    choose from, the fewest first.
+    weights: how the linear layers may be stored: ``full`` (in dtype), ``int8``, ``int4``, ``fp8``,
+    or ``auto``, which is left to a measurement when the model is loaded. native_threads: how many
+    the int8 kernels of a CPU may choose from, the fewest first.
     """
 
     device: torch.device
@@ -37,6 +39,14 @@ class DeviceChoice:
     reasons: tuple[str, ...]
     weights: Weights = "full"
     native_threads: tuple[int, ...] = (1,)
+
+    @property
+    def rounding(self) -> Kind | None:
+        """What the weights are rounded to by engine.quantised; the int8 of a CPU is not its."""
+        if self.weights == "auto" or self.weights == "full":
+            return None
+        is_native = self.weights == "int8" and self.device.type == "cpu"
+        return None if is_native else self.weights
 
     @property
     def reason(self) -> str:
@@ -61,13 +71,9 @@ def choose_device(
 
 
 def _choose_weights(wish: Weights, device: torch.device, dtype_wish: str) -> Weights:
-    if wish not in ("auto", "full", "int8"):
-        raise EngineError(f"Weights {wish!r} are not known: use auto, full or int8.")
-    if wish == "int8" and device.type != "cpu":
-        raise EngineError(
-            f"Weights int8 are for a CPU, but the device is {device}: ask for the device cpu, or "
-            "leave the weights to be chosen."
-        )
+    if wish not in WEIGHTS:
+        known = f"{', '.join(WEIGHTS[:-1])} or {WEIGHTS[-1]}"
+        raise EngineError(f"Weights {wish!r} are not known: use {known}.")
     # Who names a dtype wants the numbers of that dtype.
     if wish == "auto" and (device.type != "cpu" or dtype_wish != "auto"):
         return "full"

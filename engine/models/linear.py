@@ -1,9 +1,10 @@
-"""A linear layer with an optional low-rank adapter on chosen rows: plain, oneDNN-packed or int8.
+"""A linear layer with an optional low-rank adapter on chosen rows: plain, oneDNN-packed, or of
+rounded weights.
 
 Packing stores a weight once in the blocked layout of the CPU's matrix kernels; on AMD CPUs torch's
 default fp32 path is 2-3 times slower without it. The packed ops are private to torch, so they are
 checked against `F.linear` before use and given up when they are missing or wrong. int8 weights
-belong to the kernels of `engine.native`.
+belong to the kernels of `engine.native`, rounded ones to those of `engine.kernels`.
 """
 
 from __future__ import annotations
@@ -14,8 +15,11 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 
+from engine.quantised.weight import QuantisedWeight
+
 if TYPE_CHECKING:
     from engine.native.weight import Int8LowRank, Int8Weight
+    from engine.quantised.rounding import Kind
 
 # Rows that the packed layout is tuned for; any number of rows works.
 _TYPICAL_ROWS = 32
@@ -32,17 +36,27 @@ class LowRank:
 class Linear:
     """y = x W^T + b for x (N, in); `rows`, indices (num_rows,) or a slice, says where the adapter
     is added. packed: the weight and the adapters set later are packed. With an int8 weight, the
-    bias is kept in fp32, and adapters are int8 too."""
+    bias is kept in fp32, and adapters are int8 too; with a quantised one, adapters stay as they
+    are. rounded_to: how the values of a weight in full width were rounded before, if they were."""
 
     def __init__(
-        self, weight: torch.Tensor | Int8Weight, bias: torch.Tensor | None, *, packed: bool
+        self,
+        weight: torch.Tensor | Int8Weight | QuantisedWeight,
+        bias: torch.Tensor | None,
+        *,
+        packed: bool,
+        rounded_to: Kind | None = None,
     ) -> None:
         self._packs = packed
+        self._rounded_to = rounded_to
         self._packed: torch.Tensor | None = None
         self._weight: torch.Tensor | None = None
         self._adapter: LowRank | Int8LowRank | None = None
         self.int8: Int8Weight | None = None
-        if not isinstance(weight, torch.Tensor):
+        self.quantised: QuantisedWeight | None = None
+        if isinstance(weight, QuantisedWeight):
+            self.quantised = weight
+        elif not isinstance(weight, torch.Tensor):
             self.int8 = weight
             bias = None if bias is None else bias.float()
         elif packed:
@@ -64,8 +78,25 @@ class Linear:
             self._adapter = LowRank(_pack(adapter.down), _pack(adapter.up))
 
     @property
+    def is_plain(self) -> bool:
+        """Whether there is a `weight` as torch knows it."""
+        return self._weight is not None
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether the weight, and so the adapter, is packed for a CPU's own kernels."""
+        return self._packed is not None or self.int8 is not None
+
+    @property
+    def kind(self) -> Kind | None:
+        """How the weights are rounded; None where they are not."""
+        if self.int8 is not None:
+            return "int8"
+        return self._rounded_to if self.quantised is None else self.quantised.kind
+
+    @property
     def weight(self) -> torch.Tensor:
-        """(out, in); only of a layer that is neither packed nor int8."""
+        """(out, in); only of a layer that is neither packed nor of rounded weights."""
         assert self._weight is not None
         return self._weight
 
@@ -76,9 +107,11 @@ class Linear:
         return y
 
     def in_float(self, x: torch.Tensor) -> torch.Tensor:
-        """fp32 (N, out), without an adapter; int8 weights give it without rounding it before."""
+        """fp32 (N, out), without an adapter; rounded weights give it unrounded."""
         if self.int8 is not None:
             return self.int8.product(x, self.bias, torch.float32)
+        if self.quantised is not None:
+            return self.quantised.product(x, self.bias, torch.float32)
         return self._product(x).float()
 
     def add_adapter(self, x: torch.Tensor, rows: torch.Tensor | slice, y: torch.Tensor) -> None:
@@ -105,6 +138,8 @@ class Linear:
     def _product(self, x: torch.Tensor) -> torch.Tensor:
         if self.int8 is not None:
             return self.int8.product(x, self.bias, x.dtype)
+        if self.quantised is not None:
+            return self.quantised.product(x, self.bias, x.dtype)
         if self._packed is not None:
             return _packed_linear(x, self._packed, self.bias)
         return F.linear(x, self.weight, self.bias)

@@ -19,7 +19,7 @@ from engine.models.config import ModelConfig
 from engine.models.decoder import Decoder, Layer
 from engine.models.linear import Linear, LowRank
 from engine.models.rotary import RotaryTable
-from engine.models.storage import PLAIN_NOTE, Packer, Storage, choose_storage
+from engine.models.storage import HEAD, PLAIN_NOTE, Packer, Storage, choose_storage
 from engine.weights.adapters import LoraAdapter, read_adapter
 from engine.weights.checkpoint import open_checkpoint
 from engine.weights.errors import WeightsError
@@ -55,13 +55,15 @@ def load_model(
     causal_adapter: Path | Literal["none"] | None = None,
     model_name: str | None = None,
     pack: bool = True,
+    storage: Storage | None = None,
     report: Report = lambda phase, fraction: None,
 ) -> LoadedModel:
     """Read, check and prepare a checkpoint. Raises ConfigError or WeightsError.
 
     draft_adapter, causal_adapter: as in EngineConfig. model_name: of the catalog, for the adapters
     that come with NemoDiff (None = none of these). pack: may the linear layers be packed for the
-    CPU; training needs the plain weights.
+    CPU; training needs the plain weights. storage: of the linear layers, where another one than
+    that of `choice` is to be measured.
     """
     checkpoint = open_checkpoint(folder)
     config = checkpoint.config
@@ -70,9 +72,12 @@ def load_model(
     draft = read_adapter(draft_found.folder, config) if draft_found else None
     causal = read_adapter(causal_found.folder, config) if causal_found else None
     notes = list(checkpoint.notes)
-    storage = choose_storage(choice, config, report) if pack else Storage("plain", PLAIN_NOTE)
+    if not pack:
+        storage = Storage("plain", PLAIN_NOTE, rounding=choice.rounding)
+    elif storage is None:
+        storage = choose_storage(choice, config, report)
     notes.append(storage.note)
-    packer = Packer(storage, choice.dtype, folder, causal_found.folder if causal_found else None)
+    packer = Packer(storage, choice, folder, causal_found.folder if causal_found else None)
     builder = _Builder(config, choice, packer, causal)
     with torch.inference_mode():
         decoder = builder.build(checkpoint.tensors(), report)
@@ -162,7 +167,7 @@ class _Builder:
             embedding=embedding,
             layers=layers,
             norm=norm,
-            head=self._packer.linear("head", [head_weight], None),
+            head=self._packer.linear(HEAD, [head_weight], None),
             mask_embedding=self._mask_row(embedding),
             rotary=RotaryTable(c, self._choice.device, self._choice.dtype),
             device=self._choice.device,
@@ -172,7 +177,9 @@ class _Builder:
 
     def _placed(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
         module, _, kind = name.rpartition(".")
-        is_product = name.startswith("layers.") and module.endswith("_proj") and kind == "weight"
+        is_product = kind == "weight" and (
+            (name.startswith("layers.") and module.endswith("_proj")) or module == "lm_head"
+        )
         if is_product and self._packer.is_complete:
             return tensor
         if self._causal is not None and kind == "weight" and module in self._causal.pairs:

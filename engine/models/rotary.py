@@ -53,6 +53,11 @@ class RotaryTable:
         self._original = config.yarn.original_max_positions if config.yarn else 1
         self._cos = self._sin = torch.empty(0, config.head_dim)
 
+    @property
+    def num_positions(self) -> int:
+        """Positions that the tables have; they move whenever it grows."""
+        return self._cos.shape[0]
+
     def reserve(self, num_positions: int) -> None:
         if num_positions <= self._cos.shape[0]:
             return
@@ -70,8 +75,15 @@ class RotaryTable:
         """(N, 1, 1) factor on q after the rotation, or None where it is 1 everywhere."""
         if not self._beta or int(positions.max()) < self._original:
             return None
+        scale = self.scale_of(positions)
+        return None if scale is None else scale.view(-1, 1, 1)
+
+    def scale_of(self, positions: torch.Tensor) -> torch.Tensor | None:
+        """(N,) factor on q, also where it is 1 everywhere; None for models that have none."""
+        if not self._beta:
+            return None
         blocks = torch.div(positions, self._original, rounding_mode="floor").float()
-        return (1.0 + self._beta * torch.log1p(blocks)).to(self._dtype).view(-1, 1, 1)
+        return (1.0 + self._beta * torch.log1p(blocks)).to(self._dtype)
 
 
 def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:

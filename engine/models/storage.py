@@ -1,12 +1,13 @@
-"""How linear layers are stored: plain, oneDNN-packed, or int8 for the native kernels.
+"""How linear layers are stored: plain, oneDNN-packed, int8 for the native kernels, or rounded for
+those of a GPU.
 
 Called by `engine.models.load`, which puts the tensors together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -16,17 +17,22 @@ from engine.device import DeviceChoice
 from engine.errors import EngineError
 from engine.models.config import ModelConfig
 from engine.models.linear import Linear, packing_problem
+from engine.quantised.weight import QuantisedWeight
 
 if TYPE_CHECKING:
     from engine.models.decoder import Layer
     from engine.native.memory import Arena
     from engine.native.passes import NativePass
     from engine.native.weight import Int8Weight
+    from engine.quantised.rounding import Kind
 
 Report = Callable[[str, float | None], None]
 
 # Below this a forward is all overhead, and building the kernels is not worth the wait.
 _MIN_WEIGHTS = 32 * 10**6
+
+HEAD = "head"
+"""Name of the head among the layers."""
 
 PLAIN_NOTE = "Linear layers: torch's own kernels."
 
@@ -34,11 +40,13 @@ PLAIN_NOTE = "Linear layers: torch's own kernels."
 @dataclass(frozen=True, slots=True)
 class Storage:
     """kind of the linear layers, and a note why. packs_rest: whether what cannot be int8, adapters
-    among it, is oneDNN-packed."""
+    among it, is oneDNN-packed. rounding: to what the weights are rounded: ``quantised`` ones stay
+    codes, ``plain`` and ``packed`` ones become full numbers again, once, at load."""
 
-    kind: Literal["plain", "packed", "int8"]
+    kind: Literal["plain", "packed", "int8", "quantised"]
     note: str
     packs_rest: bool = False
+    rounding: Kind | None = None
 
 
 def choose_storage(choice: DeviceChoice, config: ModelConfig, report: Report) -> Storage:
@@ -47,6 +55,9 @@ def choose_storage(choice: DeviceChoice, config: ModelConfig, report: Report) ->
     full = _full_storage(choice)
     if choice.weights == "full":
         return full
+    rounding = choice.rounding
+    if rounding is not None:
+        return rounded_storage(choice, rounding)
     from engine.native import problem
     from engine.native.choice import layer_shapes
 
@@ -79,6 +90,25 @@ def choose_storage(choice: DeviceChoice, config: ModelConfig, report: Report) ->
     return Storage("int8", note, packed)
 
 
+def rounded_storage(choice: DeviceChoice, rounding: Kind) -> Storage:
+    """Of weights rounded to `rounding`: codes where the kernels can be used, else their values."""
+    from engine.quantised.rounding import head_kind
+
+    head = head_kind(rounding)
+    name = rounding if head == rounding else f"{rounding} (the head {head})"
+    reason = "a CPU has no kernels for them"
+    if choice.device.type != "cpu":
+        from engine.kernels import problem
+
+        found = problem(choice.device)
+        if found is None:
+            return Storage("quantised", f"Linear layers: {name} weights.", rounding=rounding)
+        reason = found.rstrip(".")
+    full = _full_storage(choice)
+    note = f"{full.note} The weights are rounded to {name} but no faster, since {reason}."
+    return replace(full, note=note, rounding=rounding)
+
+
 def _full_storage(choice: DeviceChoice) -> Storage:
     if choice.device.type != "cpu":
         return Storage("plain", PLAIN_NOTE)
@@ -90,33 +120,50 @@ def _full_storage(choice: DeviceChoice) -> Storage:
 
 
 class Packer:
-    """Makes the linear layers. int8 weights of an installed model are kept in its folder, and taken
-    from there the next time."""
+    """Makes the linear layers. Rounded weights of an installed model are kept in its folder, and
+    taken from there the next time."""
 
     def __init__(
-        self, storage: Storage, dtype: torch.dtype, model: Path, causal_adapter: Path | None
+        self, storage: Storage, choice: DeviceChoice, model: Path, causal_adapter: Path | None
     ) -> None:
-        self._storage, self._dtype = storage, dtype
+        self._storage, self._dtype, self._device = storage, choice.dtype, choice.device
+        self._model = model
         self._path: Path | None = None
         self._arena: Arena | None = None
-        self._kept: dict[str, Int8Weight] = {}
-        self._new: dict[str, Int8Weight] = {}
+        self._kept: Mapping[str, Int8Weight | QuantisedWeight] = {}
+        self._int8: dict[str, Int8Weight] = {}
+        self._rounded: dict[str, QuantisedWeight] = {}
         if not self.quantises:
             return
-        from engine.native.memory import Arena
-        from engine.native.packed_file import packed_path, read_packed
         from engine.weights.store import models_folder
 
+        sources = [*model.glob("*.safetensors"), model / "config.json"]
+        sources += [] if causal_adapter is None else causal_adapter.glob("*.safetensors")
+        is_installed = model.resolve().parent == models_folder().resolve()
+        if storage.rounding is not None:
+            self._find_rounded(model, sources if is_installed else None, storage.rounding)
+        else:
+            self._find_int8(model, sources if is_installed else None)
+
+    def _find_int8(self, model: Path, sources: list[Path] | None) -> None:
+        from engine.native.memory import Arena
+        from engine.native.packed_file import packed_path, read_packed
+
         self._arena = Arena()
-        if model.resolve().parent == models_folder().resolve():
-            sources = [*model.glob("*.safetensors"), model / "config.json"]
-            sources += [] if causal_adapter is None else causal_adapter.glob("*.safetensors")
+        if sources is not None:
             self._path = packed_path(model, sources)
             self._kept = read_packed(self._path) or {}
 
+    def _find_rounded(self, model: Path, sources: list[Path] | None, rounding: Kind) -> None:
+        from engine.quantised.kept_file import kept_path, read_kept
+
+        if sources is not None:
+            self._path = kept_path(model, rounding, sources)
+            self._kept = read_kept(self._path, self._device) or {}
+
     @property
     def quantises(self) -> bool:
-        return self._storage.kind == "int8"
+        return self._storage.kind == "int8" or self._storage.rounding is not None
 
     @property
     def is_complete(self) -> bool:
@@ -126,26 +173,45 @@ class Packer:
     def linear(self, name: str, parts: Sequence[torch.Tensor], bias: torch.Tensor | None) -> Linear:
         """The layer `name`, whose weight is `parts` (out, in) below each other."""
         packs = self._storage.packs_rest
+        if self._storage.rounding is not None:
+            return self._rounded_linear(name, parts, bias, self._storage.rounding)
         if name in self._kept:
             return Linear(self._kept[name], bias, packed=packs)
-        weight = parts[0] if len(parts) == 1 else torch.cat(list(parts))
+        weight = _joined(parts)
         if self.quantises:
             from engine.native.library import fits
+            from engine.native.memory import release
             from engine.native.weight import Int8Weight
 
             if fits(*weight.shape):
-                self._new[name] = Int8Weight.of(weight, self._arena)
-                return Linear(self._new[name], bias, packed=packs)
+                self._int8[name] = Int8Weight.of(weight, self._arena)
+                release(self._model)
+                return Linear(self._int8[name], bias, packed=packs)
             # A file without it would not do in place of the weights.
             self._path = None
             weight = weight.to(self._dtype)
         return Linear(weight, bias, packed=packs)
 
+    def _rounded_linear(
+        self, name: str, parts: Sequence[torch.Tensor], bias: torch.Tensor | None, rounding: Kind
+    ) -> Linear:
+        from engine.quantised.rounding import head_kind
+
+        weight = self._kept.get(name)
+        if not isinstance(weight, QuantisedWeight):
+            kind = head_kind(rounding) if name == HEAD else rounding
+            weight = QuantisedWeight.of(_joined(parts).to(self._device), kind)
+            self._rounded[name] = weight
+        if self._storage.kind == "quantised":
+            return Linear(weight, bias, packed=False)
+        full = weight.dequantise(self._dtype)
+        return Linear(full, bias, packed=self._storage.packs_rest, rounded_to=weight.kind)
+
     def native(
         self, config: ModelConfig, layers: Sequence[Layer], norm: torch.Tensor, dtype: torch.dtype
     ) -> NativePass | None:
         """Runs `layers` in the native kernels; None where some of it must be torch's."""
-        if not self.quantises:
+        if self._storage.kind != "int8":
             return None
         from engine.native.passes import NativePass
 
@@ -153,8 +219,24 @@ class Packer:
         return NativePass(config, layers, norm, dtype) if fits else None
 
     def keep(self) -> None:
-        """Write what was packed now, if it is a whole installed model."""
-        if self._path is not None and self._new and not self._kept:
+        """Write what was rounded now, if it is a whole installed model."""
+        if self._storage.kind == "int8":
+            from engine.native.memory import release
+
+            # Of the files, rows of the embedding are all that is read from now on.
+            release(self._model)
+        if self._path is None or self._kept:
+            return
+        if self._int8:
             from engine.native.packed_file import write_packed
 
-            write_packed(self._path, self._new)
+            write_packed(self._path, self._int8)
+        if self._rounded:
+            from engine.quantised.kept_file import write_kept
+
+            write_kept(self._path, self._rounded)
+            self._rounded = {}
+
+
+def _joined(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
