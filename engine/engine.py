@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,7 +19,8 @@ from engine.config import EngineConfig
 from engine.decoding.batch import run_passes
 from engine.decoding.loop import Run
 from engine.device import DeviceChoice, choose_device
-from engine.errors import EngineError
+from engine.errors import EngineError, PassAbandoned
+from engine.graphs.choice import choose_passes, wants_plain_weights
 from engine.infill.answer import Tools
 from engine.infill.bench import Bench
 from engine.infill.gate import NEVER, Gate
@@ -91,6 +93,9 @@ class Engine:
             gate,
             max_batch_tokens=self.max_batch_tokens,
         )
+        self.passes = choose_passes(
+            self.decoder, self.tools.choosable, config.graphs, config.kernels
+        )
 
     @classmethod
     def load(cls, config: EngineConfig, report: Report = _no_report) -> Engine:
@@ -106,6 +111,7 @@ class Engine:
             draft_adapter=config.draft_adapter,
             causal_adapter=config.causal_adapter,
             model_name=config.model,
+            pack=not wants_plain_weights(config.graphs, choice.device),
             report=report,
         )
         if tokenizer.num_ids > loaded.decoder.config.vocab_size:
@@ -140,7 +146,7 @@ class Engine:
             "weights": self.decoder.weights,
             "num_threads": self.choice.num_threads,
             "reasons": list(self.choice.reasons),
-            "notes": list(self.notes),
+            "notes": [*self.notes, *self.passes.notes],
             "alignment": c.alignment,
             "adapter_scope": c.adapter_scope,
             "draft_adapter": self.draft_adapter,
@@ -211,12 +217,18 @@ class Engine:
 
     def run(self, runs: Sequence[Run[Any, Any]]) -> None:
         """Do the pending pass of each of `runs`, in one model pass. Several must be joinable, and
-        together at most `max_batch_tokens` long. What goes wrong ends the run it belongs to."""
+        together at most `max_batch_tokens` long. What goes wrong ends the run it belongs to. When
+        all of them are cancelled meanwhile, the pass is given up, and they end."""
         passes = [each for run in runs for each in run.pending]
         started = time.monotonic()
         try:
-            with torch.inference_mode():
-                outputs = run_passes(passes, self.decoder)
+            is_unwanted = partial(_are_unwanted, runs)
+            with torch.inference_mode(), self.decoder.abandoned_when(is_unwanted):
+                outputs = run_passes(passes, self.decoder, self.passes.runner)
+        except PassAbandoned:
+            for run in runs:
+                run.check()
+            return
         except Exception as error:
             if len(runs) == 1:
                 runs[0].fail(error)
@@ -230,6 +242,10 @@ class Engine:
         remaining = iter(outputs)
         for run in runs:
             run.take(list(islice(remaining, len(run.pending))), elapsed_ms)
+
+
+def _are_unwanted(runs: Sequence[Run[Any, Any]]) -> bool:
+    return all(run.is_unwanted for run in runs)
 
 
 def _gate_for(config: EngineConfig, loaded: LoadedModel) -> Gate:

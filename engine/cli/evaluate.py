@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.cli.eval_progress import progress_on_stderr
-from engine.config import DEFAULT_MODEL
+from engine.config import DEFAULT_MODEL, WEIGHTS
 from engine.errors import EngineError
 from engine.messages.completion import MAX_TOKENS_LIMIT
 
@@ -38,6 +38,7 @@ _ENGINE_FLAGS = {
     "model": "--model",
     "device": "--device",
     "dtype": "--dtype",
+    "weights": "--weights",
     "threads": "--threads",
     "causal_adapter": "--causal-adapter",
     "draft_adapter": "--draft-adapter",
@@ -104,6 +105,7 @@ def _add_engine_flags(suite: argparse.ArgumentParser) -> None:
     where.add_argument("--engine-url", metavar="URL", help="the same for http://HOST:PORT")
     group.add_argument("--device", help="auto, cpu, cuda or cuda:N")
     group.add_argument("--dtype", choices=("auto", "float32", "bfloat16"))
+    group.add_argument("--weights", choices=WEIGHTS)
     group.add_argument("--threads", type=_positive, metavar="N", help="torch threads on a CPU")
     group.add_argument("--causal-adapter", type=_adapter, metavar="FOLDER|none")
     group.add_argument("--draft-adapter", type=_adapter, metavar="FOLDER|none")

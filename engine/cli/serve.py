@@ -12,8 +12,8 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.cli.target import add_adapter_flags
-from engine.config import EngineConfig
+from engine.cli.target import add_adapter_flags, add_graph_flags
+from engine.config import WEIGHTS, EngineConfig
 
 if TYPE_CHECKING:
     from engine.messages.address import EngineAddress
@@ -24,9 +24,8 @@ DEFAULT_PORT = 8712
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 DEFAULT_IDLE_EXIT_MINUTES = 15.0
 _MAX_IDLE_EXIT_MINUTES = 60.0 * 24 * 365
-Commands = (
-    argparse._SubParsersAction
-)  # the type of what add_subparsers() returns has no public name
+# The type of what add_subparsers() returns has no public name.
+Commands = argparse._SubParsersAction
 
 
 class UsageError(Exception):
@@ -128,14 +127,16 @@ def _add_engine_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--weights",
         default=default.weights,
-        choices=("auto", "full", "int8"),
-        help="linear layers on a CPU: full is in --dtype, auto is int8 where that is quicker",
+        choices=WEIGHTS,
+        help="linear layers: full is in --dtype; auto is int8 on a CPU where that is quicker, else "
+        "full; int4 and fp8 are for GPUs (docs/quantisation.md)",
     )
     group.add_argument(
         "--threads", dest="num_threads", type=_positive, metavar="N", help="threads on a CPU"
     )
     group.add_argument("--offline", action="store_true", help="never use the network")
     add_adapter_flags(group)
+    add_graph_flags(group)
     for name in (
         "max_prefix_tokens",
         "max_suffix_tokens",

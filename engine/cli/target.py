@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from engine.config import NO_ADAPTER
+from engine.config import NO_ADAPTER, EngineConfig
 from engine.messages.address import EngineAddress, ensure_private_folder, runtime_path
 
 
@@ -37,6 +37,23 @@ def add_adapter_flags(group: argparse._ArgumentGroup) -> None:
             metavar="FOLDER|none",
             help=f"what {what} (default: the one that comes with the model, if any)",
         )
+
+
+def add_graph_flags(group: argparse._ArgumentGroup) -> None:
+    """``--graphs`` and ``--kernels``, named like the fields of EngineConfig."""
+    default = EngineConfig()
+    group.add_argument(
+        "--graphs",
+        default=default.graphs,
+        choices=("auto", "on", "off"),
+        help="passes of the decoding modes as CUDA graphs (auto: where they can be)",
+    )
+    group.add_argument(
+        "--kernels",
+        default=default.kernels,
+        metavar="A,B|all|none",
+        help="Triton kernels that these use, for measurements (default: %(default)s)",
+    )
 
 
 def _adapter(text: str) -> Path | Literal["none"]:
