@@ -7,7 +7,10 @@ CASES = {
     "forward": "one model pass: by mode, block size, rows and cached length",
     "prefill": "reading a cold prompt, by its length",
     "completion": "time to a completion of some tokens, warm and cold, by mode",
+    "compare": "a warm completion of 16 tokens in modes auto and ar, and of the peers",
+    "contention": "a pass and a warm completion beside busy processes",
     "cancel": "from the cancel flag to an idle loop",
     "memory": "what the process holds, stage by stage",
-    "all": "everything above",
+    "all": "everything above, and the language server end to end",
+    "kernels": "each GPU kernel beside plain torch, by the shape of the model",
 }

@@ -65,6 +65,7 @@ def cancel_rows(
     rng = random.Random(seed)
     for subject in subjects:
         assert subject.engine is not None
+        subject.take_threads()
         found: dict[Phase, list[Cancelled]] = {"prefill": [], "decode": []}
         whole = {phase: _whole_s(subject.engine, holes[0], phase) for phase in phases}
         for number in range(num):

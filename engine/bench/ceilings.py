@@ -1,7 +1,9 @@
 """What this machine can do at most, measured in the same rounds as the passes it is the floor of.
 
-Copying large tensors gives the bandwidth (bytes read and bytes written both count), products of
-large matrices the matrix rate of each dtype.
+Copying large tensors gives the bandwidth that floors are made with (bytes read and bytes written
+both count), reading them alone another, products of large matrices the matrix rate of each dtype.
+A CPU that writes a line reads it first, which the copy does not count: a pass, which reads nearly
+all that it moves, may so be quicker than its floor by copying, but not than that by reading.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from engine.bench.rounds import Measured, Variant
 from engine.bench.timing import Sample, timed
 
 _COPY = "ceiling copy"
+_READ = "ceiling read "
+_READ_KINDS = ("dot", "sum", "max")
 _PRODUCT = "ceiling product "
 _COPY_BYTES = {"cpu": 256 * 2**20, "cuda": 4 * 2**30}
 _PRODUCT_SIZE = {"cpu": 1536, "cuda": 8192}
@@ -29,11 +33,13 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 @dataclass(frozen=True, slots=True)
 class Ceilings:
-    """bytes_per_s: copied, read and written. flops_per_s: by the dtype's name."""
+    """bytes_per_s: copied, read and written. flops_per_s: by the dtype's name. read_bytes_per_s:
+    of reading alone; None where it was not measured."""
 
     bytes_per_s: float
     flops_per_s: dict[str, float]
     num_threads: int = 1
+    read_bytes_per_s: float | None = None
 
     def floor(self, work: Work, rate: str) -> Floor:
         """Where the rate of `rate` could not be measured, bfloat16's is taken, or the only one."""
@@ -41,10 +47,19 @@ class Ceilings:
         known = rates.get(rate, rates.get("bfloat16", next(iter(rates.values()))))
         return floor_of(work, self.bytes_per_s, known)
 
+    def read_ms(self, work: Work) -> float | None:
+        """To move the bytes of `work` at the bandwidth of reading; None if that is not known."""
+        if self.read_bytes_per_s is None:
+            return None
+        return work.num_bytes / self.read_bytes_per_s * 1e3
+
     def to_json(self) -> dict[str, Any]:
         return {
             "num_threads": self.num_threads,
             "copy_gb_per_s": round(self.bytes_per_s / 1e9, 3),
+            "read_gb_per_s": None
+            if self.read_bytes_per_s is None
+            else round(self.read_bytes_per_s / 1e9, 3),
             "product_gflop_per_s": {
                 name: round(rate / 1e9, 3) for name, rate in self.flops_per_s.items()
             },
@@ -63,7 +78,10 @@ class CeilingProbe:
 
     def variants(self) -> list[Variant]:
         """To be measured among the others; a rate that torch cannot do here is left out."""
-        made = [Variant(_COPY, self._sampler(self._copy()), warm_calls=1)]
+        source = torch.rand(self._copy_bytes // 4, device=self.device)
+        copy: Callable[[], object] = partial(torch.empty_like(source).copy_, source)
+        works = {_COPY: copy, **_readings(source)}
+        made = [Variant(name, self._sampler(work), warm_calls=1) for name, work in works.items()]
         for rate in dict.fromkeys(self.rates):
             work = self._product(rate)
             if work is not None:
@@ -79,7 +97,9 @@ class CeilingProbe:
             if times:
                 rates[rate] = 2.0 * self._size**3 / _quick_s(times)
         bytes_per_s = 2.0 * self._copy_bytes / _quick_s(_times(measured, _COPY))
-        return Ceilings(bytes_per_s, rates, self.num_threads)
+        readings = [ms for kind in _READ_KINDS for ms in _times(measured, _READ + kind)]
+        read_bytes_per_s = self._copy_bytes / _quick_s(readings) if readings else None
+        return Ceilings(bytes_per_s, rates, self.num_threads, read_bytes_per_s)
 
     @property
     def _copy_bytes(self) -> int:
@@ -99,10 +119,6 @@ class CeilingProbe:
                 torch.set_num_threads(before)
 
         return sample
-
-    def _copy(self) -> Callable[[], object]:
-        source = torch.randint(0, 255, (self._copy_bytes,), dtype=torch.uint8, device=self.device)
-        return partial(torch.empty_like(source).copy_, source)
 
     def _product(self, rate: str) -> Callable[[], object] | None:
         """The product of two square matrices; None where this machine cannot do it."""
@@ -124,6 +140,16 @@ class CeilingProbe:
             torch.randint(-127, 127, shape, dtype=torch.int8, device=self.device) for _ in range(2)
         )
         return lambda: torch._int_mm(left, right.t())
+
+
+def _readings(source: torch.Tensor) -> dict[str, Callable[[], object]]:
+    """Ways to read all of fp32 (N,) `source`; which of torch's reductions is the quickest differs
+    from machine to machine."""
+    return {
+        _READ + "dot": partial(torch.dot, source, source),
+        _READ + "sum": source.sum,
+        _READ + "max": source.view(torch.int32).max,
+    }
 
 
 def _packed(left: torch.Tensor, right: torch.Tensor) -> Callable[[], object] | None:

@@ -9,12 +9,12 @@ from statistics import fmean
 from typing import Any
 
 from engine.bench.costs import Pass, Work
-from engine.bench.peers import Peer
+from engine.bench.peers import Peer, Sampler
 from engine.bench.prompts import CodeHole
 from engine.bench.rounds import Variant
 from engine.bench.subject import Subject
 from engine.bench.table import Line
-from engine.bench.timing import Sample, timed
+from engine.bench.timing import Sample
 from engine.engine import Engine
 from engine.infill.hole import Hole
 from engine.infill.route import choose_route
@@ -25,12 +25,16 @@ _WARMTHS = {"warm": True, "cold": False}
 
 @dataclass(slots=True)
 class Tally:
-    """What the counted answers of one variant came to."""
+    """What the counted answers of one variant came to. lengths: of a peer's, in tokens, of which
+    nothing else is known."""
 
     answers: list[Completion] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """Means over the answers; tokens_per_forward is the quotient of the sums."""
+        if self.lengths:
+            return {"tokens": _mean(self.lengths)}
         facts = [answer.facts for answer in self.answers]
         forwards = sum(each.forwards for each in facts)
         return {
@@ -70,28 +74,41 @@ def completion_lines(
         line = Line(name, keys, f"{num} {warmth}", rate=subject.storage.rate, label=label)
         is_warm = _WARMTHS[warmth]
         made.append((line, _variant(name, subject, asked.holes, keys, tally, is_warm)))
-    made += _peer_lines(subjects[0], peers, asked) if peers else []
+    made += _peer_lines(subjects[0], peers, asked, tallies) if peers else []
     return made, tallies
 
 
 def _peer_lines(
-    subject: Subject, peers: Sequence[Peer], asked: Asked
+    subject: Subject, peers: Sequence[Peer], asked: Asked, tallies: dict[str, Tally]
 ) -> list[tuple[Line, Variant]]:
-    """Peers write as many tokens as `ar` does, so that the same text is compared."""
+    """Peers write as many tokens as `ar` does on the same prompt, those of a healed word and the
+    end among them, so that as much work is compared."""
     engine = _engine(subject)
     prompts = [prompt_ids(engine, hole) for hole in asked.holes]
-    most = max(asked.token_counts)
-    lengths = [_ask(engine, hole, "ar", most, None).facts.tokens for hole in asked.holes]
+    counts = {
+        num: [max(1, ask(engine, hole, "ar", num).facts.tokens) for hole in asked.holes]
+        for num in asked.token_counts
+    }
     made: list[tuple[Line, Variant]] = []
     for num, warmth, peer in product(asked.token_counts, asked.warmths, peers):
-        counts = [max(1, min(length, num)) for length in lengths]
-        sample = peer.completion(prompts, counts, is_warm=_WARMTHS[warmth])
+        sample = peer.completion(prompts, counts[num], is_warm=_WARMTHS[warmth])
         if sample is not None:
             name = f"{peer.name}: {num} tokens {warmth}"
             keys = {"path": peer.name, "mode": "ar", "max_tokens": num, "prefix": warmth}
             line = Line(name, keys, group=f"{num} {warmth}", is_peer=True)
-            made.append((line, Variant(name, sample)))
+            tally = tallies[name] = Tally()
+            made.append((line, Variant(name, _counted(sample, counts[num], tally))))
     return made
+
+
+def _counted(sample: Sampler, counts: Sequence[int], tally: Tally) -> Sampler:
+    def noted(number: int) -> Sample:
+        # Round 0 is discarded.
+        if number:
+            tally.lengths.append(counts[number % len(counts)])
+        return sample(number)
+
+    return noted
 
 
 def prompt_ids(engine: Engine, hole: CodeHole) -> list[int]:
@@ -118,17 +135,16 @@ def _variant(
     engine = _engine(subject)
 
     def sample(number: int) -> Sample:
-        at = number % len(holes)
-        document = f"bench {at}" if is_warm else None
-        if document is not None and document not in engine.prefix_cache.documents:
-            _ask(engine, holes[at], "ar", 1, document)
+        hole = holes[number % len(holes)]
+        if is_warm and hole.document not in engine.prefix_cache.documents:
+            ask(engine, hole, "ar", 1)
         answers: list[Completion] = []
 
         def run() -> None:
             mode, most = keys["mode"], keys["max_tokens"]
-            answers.append(_ask(engine, holes[at], mode, most, document))
+            answers.append(ask(engine, hole, mode, most, keeps=is_warm))
 
-        found = timed(subject.device, run)
+        found = subject.timed(run)
         # Round 0 is discarded.
         if number:
             tally.answers += answers
@@ -137,17 +153,26 @@ def _variant(
     return Variant(name, sample)
 
 
-def _ask(
-    engine: Engine, hole: CodeHole, mode: Mode, max_tokens: int, document: str | None
+def ask(
+    engine: Engine,
+    hole: CodeHole,
+    mode: Mode,
+    max_tokens: int,
+    *,
+    keeps: bool = True,
+    threshold: float | None = None,
 ) -> Completion:
-    """Text is wanted in any case, and only the model's own end or the length ends it."""
+    """Text is wanted in any case, and only the model's own end or the length ends it. keeps: the
+    prompt's KV is kept, and what is known of it is used; threshold: of the confidence (None: the
+    engine's)."""
     return engine.complete(
         CompletionRequest(
             prompt=hole.prefix,
             suffix=hole.suffix,
             mode=mode,
             max_tokens=max_tokens,
-            document=document,
+            document=hole.document if keeps else None,
+            confidence_threshold=threshold,
             stop_rules=False,
             gate=False,
         )
@@ -175,18 +200,8 @@ def threshold_rows(
     modes: tuple[Mode, ...] = ("diffusion", "linear_spec")
     for mode, threshold in product(modes, thresholds):
         tally = Tally()
-        for at, hole in enumerate(holes):
-            request = CompletionRequest(
-                prompt=hole.prefix,
-                suffix=hole.suffix,
-                mode=mode,
-                max_tokens=max_tokens,
-                confidence_threshold=threshold,
-                document=f"bench {at}",
-                stop_rules=False,
-                gate=False,
-            )
-            tally.answers.append(engine.complete(request))
+        for hole in holes:
+            tally.answers.append(ask(engine, hole, mode, max_tokens, threshold=threshold))
         rows.append({"path": subject.path, "mode": mode, "threshold": threshold, **tally.to_json()})
     return rows
 

@@ -14,8 +14,8 @@ from engine.bench.peers import Peer
 from engine.bench.rounds import Variant
 from engine.bench.subject import Subject, drawn_tokens
 from engine.bench.table import Line
-from engine.bench.timing import timed
 from engine.decoding.blocks import block_view, num_draft_rows, predicting_row
+from engine.decoding.forward import Forward
 from engine.decoding.shared_pass import shared_offsets, shared_view
 from engine.models.attention import causal_mask
 from engine.models.config import ModelConfig
@@ -123,12 +123,27 @@ def _keys(point: Point, path: str) -> dict[str, Any]:
 
 def _variant(name: str, subject: Subject, laid: _Laid, cached: int) -> Variant:
     run = _runner(subject, laid, cached)
-    return Variant(name, lambda number: timed(subject.device, run), warm_calls=1)
+    return Variant(name, lambda number: subject.timed(run), warm_calls=1)
+
+
+def pass_of(subject: Subject, point: Point) -> Callable[[], torch.Tensor]:
+    """The pass of `point` with its head: int64, the best token of each row."""
+    return _runner(subject, _lay_out(subject, point), point.cached)
 
 
 def _runner(subject: Subject, laid: _Laid, cached: int) -> Callable[[], torch.Tensor]:
     """The pass, its head and the best token of each of the head's rows."""
     decoder, cache = subject.decoder, subject.cache(cached)
+    forward = _host_forward(laid)
+
+    @torch.inference_mode()
+    def run_static() -> torch.Tensor:
+        static = None if subject.runner is None else subject.runner.run(forward, cache)
+        if subject.runner is None or static is None:
+            return run()
+        choosable, rows = subject.runner.choosable, range(laid.ids.shape[0])
+        found = [static.scores(laid.head, of=at).survey(choosable).tokens for at in rows]
+        return torch.cat(found)
 
     @torch.inference_mode()
     def run() -> torch.Tensor:
@@ -142,7 +157,19 @@ def _runner(subject: Subject, laid: _Laid, cached: int) -> Callable[[], torch.Te
         picked = hidden.view(*laid.ids.shape, -1)[:, laid.head].flatten(0, 1)
         return decoder.logits(picked).argmax(dim=-1)
 
-    return run
+    return run if subject.runner is None else run_static
+
+
+def _host_forward(laid: _Laid) -> Forward:
+    """The pass as the decoding modes ask for it."""
+    offsets = None if laid.offsets is None else laid.offsets.cpu()
+    return Forward(
+        "verify",
+        laid.ids.cpu(),
+        "full" if laid.visible is None else laid.visible.cpu(),
+        offsets,
+        laid.draft_adapter,
+    )
 
 
 def _lay_out(subject: Subject, point: Point) -> _Laid:

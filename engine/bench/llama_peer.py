@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,16 @@ from engine.bench.timing import Sample
 DRIVER = Path(__file__).with_name("llama_driver.py")
 MAX_CACHED = 4096
 """It has to read what is to be cached, which takes minutes for long prefixes."""
+
+
+# What tells OpenMP how to wait and with how many threads: right for torch, not for llama.cpp, whose
+# passes take half as long again when its threads sleep between steps.
+_OPENMP_PREFIXES = ("OMP_", "GOMP_", "KMP_")
+
+
+def own_environment() -> dict[str, str]:
+    """This process's, without what it has set for its own threads."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(_OPENMP_PREFIXES)}
 
 
 def llama_name(gguf: Path, others: Sequence[Path]) -> str:
@@ -40,6 +51,7 @@ class LlamaPeer:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 text=True,
+                env=own_environment(),
             )
         except OSError as error:
             raise PeerMissing(f"left out: it cannot be started ({error.strerror}).") from None

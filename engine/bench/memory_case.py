@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -18,6 +19,7 @@ from engine.bench.paths import parse_paths
 from engine.config import EngineConfig
 from engine.errors import EngineError
 
+_STATUS = Path("/proc/self/status")
 _TIMEOUT_S = 600.0
 _PREFILL_TOKENS = 1024
 _NUM_COMPLETIONS = 4
@@ -86,6 +88,7 @@ def _tell(stage: str, device: Any = None, num_kv_bytes: int = 0) -> None:
     figures: dict[str, Any] = {
         "stage": stage,
         "rss_mb": round(psutil.Process(os.getpid()).memory_info().rss / 2**20, 1),
+        "anonymous_mb": _anonymous_mb(),
         "kv_mb": round(num_kv_bytes / 2**20, 1),
         "device_mb": None,
     }
@@ -95,6 +98,17 @@ def _tell(stage: str, device: Any = None, num_kv_bytes: int = 0) -> None:
         figures["device_mb"] = round(torch.cuda.memory_reserved(device) / 2**20, 1)
     sys.stdout.write(json.dumps(figures) + "\n")
     sys.stdout.flush()
+
+
+def _anonymous_mb(status: Path = _STATUS) -> float | None:
+    """Without pages of files, which processes share and the system may drop at any time; None
+    where it does not tell."""
+    try:
+        lines = status.read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return None
+    sizes = [line.split()[1] for line in lines if line.startswith("RssAnon:")]
+    return round(int(sizes[0]) / 2**10, 1) if sizes else None
 
 
 if __name__ == "__main__":

@@ -25,6 +25,9 @@ def build_parser() -> argparse.ArgumentParser:
     cases = parser.add_subparsers(dest="case", metavar="CASE", required=True)
     for name, summary in CASES.items():
         case = cases.add_parser(name, help=summary, description=summary.capitalize() + ".")
+        if name == "kernels":
+            _add_kernels(case)
+            continue
         _add_what(case)
         _add_how(case)
         _add_sizes(case)
@@ -47,7 +50,7 @@ def _add_what(case: argparse.ArgumentParser) -> None:
         default="auto",
         metavar="A,B",
         help="ways to compute, measured side by side: auto, bf16, fp32, int8, or options such as "
-        "dtype=float32+num_threads=2 (default: %(default)s)",
+        "dtype=float32+num_threads=2 or graphs=off (default: %(default)s)",
     )
     group.add_argument("--device", default="auto", metavar="NAME")
     group.add_argument(
@@ -79,12 +82,24 @@ def _add_sizes(case: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--lengths", type=_whole_list(1, _LONGEST), metavar="N,N", help="of a prefill"
     )
-    group.add_argument("--tokens", type=_whole_list(1, 4096), metavar="N,N", help="of a completion")
+    group.add_argument(
+        "--tokens",
+        type=_whole_list(1, 4096),
+        metavar="N,N",
+        help="of a completion; in the cases compare and contention the first counts (default: 16)",
+    )
     group.add_argument(
         "--completion-modes", type=_names(_COMPLETION_MODES), metavar="A,B", help="default: auto,ar"
     )
     group.add_argument("--thresholds", type=_shares, metavar="X,X", help="for tokens per forward")
     group.add_argument("--prompts", type=_whole(1, 1000), metavar="N", help="holes of real code")
+    group.add_argument(
+        "--neighbours",
+        type=_whole_list(0, 256),
+        metavar="N,N",
+        help="busy processes of case contention, beside none (default: for half of the cores, and "
+        "for each of them)",
+    )
     group.add_argument("--prefix-chars", type=_whole(16, 200_000), metavar="N", help="of a prompt")
 
 
@@ -100,10 +115,35 @@ def _add_peers(case: argparse.ArgumentParser) -> None:
     group.add_argument("--llama-threads", type=_whole(1, 256), metavar="N", help="of llama.cpp")
 
 
+def _add_kernels(case: argparse.ArgumentParser) -> None:
+    case.add_argument("--device", default="auto", metavar="NAME")
+    case.add_argument(
+        "--shapes", type=_names(SHAPE_NAMES), metavar="A,B", help="of models (default: 3b,8b,14b)"
+    )
+    case.add_argument(
+        "--tokens", type=_whole_list(1, 64), metavar="N,N", help="of a pass (default: 1,32,64)"
+    )
+    case.add_argument("--rounds", type=_whole(1, 10_000), metavar="N", help="default: 9")
+    case.add_argument("--seed", type=_whole(0, 2**31), default=0, metavar="N")
+    case.add_argument(
+        "--interpret",
+        action="store_true",
+        help="time nothing: run every kernel once on this CPU, on tiny sizes, and check it",
+    )
+    case.add_argument("--json", type=Path, metavar="FILE")
+    case.add_argument("--png", type=Path, metavar="FILE", help="needs matplotlib")
+
+
 def _add_output(case: argparse.ArgumentParser) -> None:
     group = case.add_argument_group("output (Markdown goes to stdout)")
     group.add_argument("--json", type=Path, metavar="FILE")
     group.add_argument("--png", type=Path, metavar="FILE", help="needs matplotlib")
+    group.add_argument(
+        "--profile",
+        type=Path,
+        metavar="FILE",
+        help="case forward: also which kernels a pass launches and what they take, as JSON",
+    )
 
 
 def _whole(least: int, most: int) -> Callable[[str], int]:

@@ -1,7 +1,8 @@
 """Paths: ways in which one engine can compute the same, compared side by side in one run.
 
 A path is a set of engine options. Some have a name; any other is written as the options
-themselves, ``dtype=float32+num_threads=2``.
+themselves, ``dtype=float32+num_threads=2``. Of several kernels a ``/`` stands between the names:
+``graphs=on+kernels=rope_store/attention``.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _NAMED: dict[str, dict[str, Any]] = {
     "int8": {"weights": "int8"},
 }
 _NUMBERS = ("num_threads", "prefill_chunk_tokens")
-_TEXTS = ("device", "dtype", "weights")
+_TEXTS = ("device", "dtype", "weights", "graphs", "kernels")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ def _option(part: str) -> tuple[str, Any]:
         usable = ", ".join((*_TEXTS, *_NUMBERS))
         raise EngineError(f"{key!r} is no option of a path; use {usable}.")
     if key in _TEXTS:
-        return key, value
+        return key, value.replace("/", ",") if key == "kernels" else value
     if not value.isdigit() or not int(value):
         raise EngineError(f"{key} of a path must be a positive whole number, not {value!r}.")
     return key, int(value)

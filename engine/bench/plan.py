@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from engine.bench.compare_case import NUM_TOKENS
 from engine.bench.forward_case import PASS_MODES, Grid, PassMode
+from engine.bench.neighbours import default_counts
 from engine.bench.paths import EnginePath, parse_paths
 from engine.bench.peers import PeerChoice
 from engine.bench.shapes import shape_config
@@ -15,9 +17,12 @@ from engine.config import EngineConfig
 from engine.errors import EngineError
 from engine.messages.completion import Mode
 
+_EVEN_CASES = ("compare", "contention")
 _SHAPED_CASES = ("forward", "prefill")
-_ALL_CASES = ("forward", "prefill", "completion", "cancel", "memory")
-_QUICK_MINUTES = 1.0
+TIMED_CASES = ("forward", "prefill", "completion", "compare", "contention")
+_ALL_CASES = (*TIMED_CASES, "cancel", "memory", "lsp")
+# Of the rounds; loading, the discarded rounds and the cases without rounds take as long again.
+_QUICK_MINUTES = 0.5
 
 # What each size is if it is not given: quick, on a CPU, on a GPU.
 _SIZES: dict[str, tuple[list[Any], list[Any], list[Any]]] = {
@@ -33,7 +38,9 @@ _NUMBERS = {"rounds": (7, 9, 9), "prompts": (2, 8, 8), "prefix_chars": (600, 3_0
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """cases: in the order in which they are run. max_s: of the timed rounds of all of them."""
+    """cases: in the order in which they are run. max_s: of the timed rounds of all of them.
+    even_tokens: of a completion in the cases compare and contention; neighbours: numbers of busy
+    processes, none among them. profiles: whether passes are profiled, too."""
 
     cases: tuple[str, ...]
     common: EngineConfig
@@ -45,6 +52,8 @@ class Plan:
     token_counts: tuple[int, ...]
     modes: tuple[Mode, ...]
     thresholds: tuple[float, ...]
+    even_tokens: int
+    neighbours: tuple[int, ...]
     num_rounds: int
     num_prompts: int
     prefix_chars: int
@@ -52,6 +61,7 @@ class Plan:
     max_s: float | None
     is_quick: bool
     is_small: bool = False
+    profiles: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """What was asked, without paths of files."""
@@ -97,13 +107,29 @@ def plan_of(args: argparse.Namespace) -> Plan:
         token_counts=tuple(sizes["tokens"]),
         modes=tuple(args.completion_modes or ("auto", "ar")),
         thresholds=tuple(sizes["thresholds"]),
+        even_tokens=args.tokens[0] if args.tokens and args.case in _EVEN_CASES else NUM_TOKENS,
+        neighbours=_neighbours(args),
         num_rounds=numbers["rounds"],
         num_prompts=numbers["prompts"],
         prefix_chars=numbers["prefix_chars"],
         seed=args.seed,
         max_s=None if minutes is None else minutes * 60,
         is_quick=args.quick,
+        profiles=_profiles(args, cases),
     )
+
+
+def _profiles(args: argparse.Namespace, cases: Sequence[str]) -> bool:
+    if args.profile is not None and "forward" not in cases:
+        raise EngineError(f"--profile is for the case forward, not for {args.case}.")
+    return args.profile is not None
+
+
+def _neighbours(args: argparse.Namespace) -> tuple[int, ...]:
+    if args.neighbours is not None:
+        return tuple(dict.fromkeys((0, *args.neighbours)))
+    counts = default_counts()
+    return (counts[0], counts[-1]) if args.quick else counts
 
 
 def _column(args: argparse.Namespace) -> int:

@@ -10,7 +10,6 @@ from engine.bench.peers import Peer
 from engine.bench.rounds import Variant
 from engine.bench.subject import Subject, drawn_tokens
 from engine.bench.table import Line
-from engine.bench.timing import timed
 from engine.decoding.forward import prefill
 from engine.decoding.loop import Limits, Meter, run_steps
 
@@ -48,6 +47,6 @@ def _variant(name: str, subject: Subject, length: int) -> Variant:
     def run() -> object:
         cache = subject.decoder.new_cache()
         steps = prefill(tokens, cache, subject.chunk_tokens)
-        return run_steps(steps, subject.decoder, cache, Meter(), Limits()).argmax()
+        return run_steps(steps, subject.decoder, cache, Meter(), Limits()).logits.argmax()
 
-    return Variant(name, lambda number: timed(subject.device, run))
+    return Variant(name, lambda number: subject.timed(run))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sysconfig
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,12 @@ class CodeHole:
     module: str
     prefix: str
     suffix: str
+
+    @property
+    def document(self) -> str:
+        """The document that the engine keeps its prompt for; another one for each hole."""
+        number = zlib.crc32(f"{self.prefix}\0{self.suffix}".encode())
+        return f"bench {number:08x}"
 
 
 def code_holes(num: int, *, prefix_chars: int, seed: int = 0) -> list[CodeHole]:

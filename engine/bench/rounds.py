@@ -57,6 +57,12 @@ class Measured:
         quotients = [first.ms / second.ms for first, second in pairs if second.ms > 0]
         return round(float(np.median(quotients)), 3) if quotients else None
 
+    def total_ratio(self, above: str, below: str) -> float | None:
+        """Time of all rounds together over that of another variant: where rounds have different
+        prompts, each counts by how long it takes."""
+        first, second = (sum(s.ms for s in self.samples.get(n, [])) for n in (above, below))
+        return round(first / second, 3) if second > 0 else None
+
 
 def measure(
     variants: Sequence[Variant],

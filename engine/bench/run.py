@@ -2,61 +2,89 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from engine.bench.cancel_case import cancel_rows
-from engine.bench.ceilings import CeilingProbe, Ceilings
-from engine.bench.completion_case import (
-    Asked,
-    Tally,
-    completion_lines,
-    completion_work,
-    threshold_rows,
-)
-from engine.bench.forward_case import forward_lines
+from engine.bench.ceilings import CeilingProbe
+from engine.bench.completion_case import threshold_rows
+from engine.bench.lsp_case import LspLoad, lsp_rows
 from engine.bench.machine import describe_machine
 from engine.bench.memory_case import memory_rows
-from engine.bench.peers import Peer, open_peers
-from engine.bench.plan import Plan
-from engine.bench.prefill_case import prefill_lines
-from engine.bench.prompts import CodeHole, code_holes
-from engine.bench.rounds import Measured, Progress, Schedule, Variant, best_ms, measure
+from engine.bench.peers import Peer, PeerMissing, open_peers
+from engine.bench.plan import TIMED_CASES, Plan
+from engine.bench.profiling import profile_rows
+from engine.bench.prompts import code_holes
+from engine.bench.rounds import Progress
 from engine.bench.subject import Subject, load_subjects
-from engine.bench.table import Line, floor_figures, line_rows
+from engine.bench.timed_cases import TimedCase, TimedCases
 from engine.bench.timing import tells_waiting
 
-FORMAT = 1
-_TIMED_CASES = ("forward", "prefill", "completion")
+FORMAT = 2
 
 
 @dataclass(slots=True)
-class _Timed:
-    lines: list[Line]
-    measured: Measured
-    tallies: dict[str, Tally] = field(default_factory=dict)
+class _Apart:
+    """What is measured in processes of its own, before a model is loaded here. told: reasons for
+    what is missing; spent_s: by case."""
+
+    cases: dict[str, Any] = field(default_factory=dict)
+    told: dict[str, str] = field(default_factory=dict)
+    spent_s: dict[str, float] = field(default_factory=dict)
 
 
 def run_bench(plan: Plan, progress: Progress = lambda phase, done, total: None) -> dict[str, Any]:
     """The report as JSON values. Raises EngineError, WeightsError or ConfigError."""
-    cached = plan.grid.cached if "forward" in plan.cases else ()
-    progress("loading", 0, 1)
-    memory = (
-        memory_rows([path.name for path in plan.paths], plan.common)
-        if ("memory" in plan.cases)
-        else None
-    )
+    apart = _measure_apart(plan, progress)
     if plan.cases == ("memory",):
-        return {**_head(plan, []), "cases": {"memory": memory}}
-    subjects = load_subjects(plan.paths, plan.common, plan.shape, cached)
-    needs_peers = any(case in _TIMED_CASES for case in plan.cases)
-    peers, told = open_peers(plan.peers, subjects) if needs_peers else ([], {})
+        return {**_head(plan, []), "cases": apart.cases, "spent_s": apart.spent_s}
+    progress("loading", 0, 1)
+    started = time.monotonic()
+    subjects = load_subjects(plan.paths, plan.common, plan.shape, _cached(plan))
+    peers, told = _peers(plan, subjects)
+    apart.spent_s["loading"] = round(time.monotonic() - started, 1)
     try:
-        return _run(plan, subjects, peers, told, memory, progress)
+        return _run(plan, subjects, peers, {**told, **apart.told}, apart, progress)
     finally:
         for peer in peers:
             peer.close()
+
+
+def _peers(plan: Plan, subjects: Sequence[Subject]) -> tuple[list[Peer], dict[str, str]]:
+    """Where nothing is timed, none."""
+    timed = set(plan.cases) & set(TIMED_CASES)
+    # Beside busy processes it says nothing that it does not say elsewhere, at several times the
+    # time of all others.
+    use = plan.peers.use_transformers and timed != {"contention"}
+    return open_peers(replace(plan.peers, use_transformers=use), subjects) if timed else ([], {})
+
+
+def _cached(plan: Plan) -> Sequence[int]:
+    """Lengths that a cache is drawn for."""
+    if "forward" in plan.cases:
+        return plan.grid.cached
+    return plan.grid.cached[:1] if "contention" in plan.cases else ()
+
+
+def _measure_apart(plan: Plan, progress: Progress) -> _Apart:
+    apart = _Apart()
+    if "memory" in plan.cases:
+        progress("memory", 0, 1)
+        with _clock(apart.spent_s, "memory"):
+            names = [path.name for path in plan.paths]
+            apart.cases["memory"] = memory_rows(names, plan.common)
+    if "lsp" in plan.cases:
+        progress("language server", 0, 1)
+        load = LspLoad(1, 0.25, 20) if plan.is_quick else LspLoad(6, 1.0, 100)
+        with _clock(apart.spent_s, "lsp"):
+            try:
+                apart.cases["lsp"] = lsp_rows(plan.common, load)
+            except PeerMissing as missing:
+                apart.told["language server"] = str(missing)
+    return apart
 
 
 def _run(
@@ -64,7 +92,7 @@ def _run(
     subjects: Sequence[Subject],
     peers: Sequence[Peer],
     told: dict[str, str],
-    memory: list[dict[str, Any]] | None,
+    apart: _Apart,
     progress: Progress,
 ) -> dict[str, Any]:
     probe = CeilingProbe(
@@ -74,29 +102,41 @@ def _run(
         plan.is_small,
     )
     holes = code_holes(plan.num_prompts, prefix_chars=plan.prefix_chars, seed=plan.seed)
-    timed: dict[str, _Timed] = {}
+    runner, timed = TimedCases(plan, subjects, peers, probe, holes), list[TimedCase]()
     for case in plan.cases:
-        if case in _TIMED_CASES:
-            timed[case] = _time_case(case, plan, subjects, peers, probe, holes, progress)
-            for subject in subjects:
-                subject.drop_caches()
+        if case in TIMED_CASES:
+            with _clock(apart.spent_s, case):
+                timed.append(runner.run(case, progress))
     cases: dict[str, Any] = {}
-    report = {**_head(plan, subjects), "peers": told, "cases": cases}
+    report = {**_head(plan, subjects), "peers": told, "cases": cases, "spent_s": apart.spent_s}
     if timed:
-        ceilings = probe.read([one.measured for one in timed.values()])
+        ceilings = probe.read([one.measured for one in timed])
         report["ceilings"] = ceilings.to_json()
-        for case, one in timed.items():
-            cases[case] = _rows(one, subjects, ceilings)
+        cases.update({one.case: runner.rows(one, ceilings) for one in timed})
+    if plan.profiles:
+        progress("profile", 0, 1)
+        with _clock(apart.spent_s, "profile"):
+            cases["profile"] = profile_rows(subjects, plan.grid)
     if "completion" in plan.cases:
         progress("thresholds", 0, 1)
         most = max(plan.token_counts)
-        cases["threshold"] = threshold_rows(subjects[0], holes, plan.thresholds, most)
+        with _clock(apart.spent_s, "threshold"):
+            cases["threshold"] = threshold_rows(subjects[0], holes, plan.thresholds, most)
     if "cancel" in plan.cases:
         num = plan.num_rounds if plan.is_quick else 4 * plan.num_rounds
-        cases["cancel"] = cancel_rows(subjects, holes, num=num, seed=plan.seed, progress=progress)
-    if memory is not None:
-        cases["memory"] = memory
+        with _clock(apart.spent_s, "cancel"):
+            cases["cancel"] = cancel_rows(
+                subjects, holes, num=num, seed=plan.seed, progress=progress
+            )
+    cases.update(apart.cases)
     return report
+
+
+@contextmanager
+def _clock(spent_s: dict[str, float], case: str) -> Iterator[None]:
+    started = time.monotonic()
+    yield
+    spent_s[case] = round(time.monotonic() - started, 1)
 
 
 def _head(plan: Plan, subjects: Sequence[Subject]) -> dict[str, Any]:
@@ -121,44 +161,3 @@ def _head(plan: Plan, subjects: Sequence[Subject]) -> dict[str, Any]:
         ],
         "tells_waiting": tells_waiting(),
     }
-
-
-def _time_case(
-    case: str,
-    plan: Plan,
-    subjects: Sequence[Subject],
-    peers: Sequence[Peer],
-    probe: CeilingProbe,
-    holes: Sequence[CodeHole],
-    progress: Progress,
-) -> _Timed:
-    tallies: dict[str, Tally] = {}
-    made: list[tuple[Line, Variant]]
-    if case == "forward":
-        made = forward_lines(subjects, peers, plan.grid)
-    elif case == "prefill":
-        made = prefill_lines(subjects, peers, plan.lengths)
-    else:
-        asked = Asked(holes, plan.modes, plan.token_counts)
-        made, tallies = completion_lines(subjects, peers, asked)
-    num_timed = sum(each in _TIMED_CASES for each in plan.cases)
-    share_s = None if plan.max_s is None else plan.max_s / num_timed
-    schedule = Schedule(plan.num_rounds, plan.seed, share_s)
-    variants = [*probe.variants(), *(variant for _, variant in made)]
-    measured = measure(variants, schedule, progress, case)
-    return _Timed([line for line, _ in made], measured, tallies)
-
-
-def _rows(one: _Timed, subjects: Sequence[Subject], ceilings: Ceilings) -> list[dict[str, Any]]:
-    rows = line_rows(one.lines, one.measured, ceilings)
-    by_path = {subject.path: subject for subject in subjects}
-    rates = {line.name: line.rate for line in one.lines}
-    for row in rows:
-        if row["name"] not in one.tallies:
-            continue
-        told = one.tallies[row["name"]].to_json()
-        work = completion_work(by_path[row["path"]], told)
-        row.update(told)
-        row.update(floor_figures(work, rates[row["name"]], best_ms(row), ceilings))
-        row["ms_per_token"] = round(best_ms(row) / max(1.0, told["tokens"]), 3)
-    return rows

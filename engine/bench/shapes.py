@@ -21,7 +21,7 @@ from engine.models.config import ModelConfig, model_config_from_dict
 from engine.models.decoder import Decoder, Layer
 from engine.models.linear import Linear, LowRank
 from engine.models.rotary import RotaryTable
-from engine.models.storage import Packer, choose_storage
+from engine.models.storage import HEAD, PLAIN_NOTE, Packer, Storage, choose_storage
 
 _Draw = Callable[..., torch.Tensor]
 _POOL_VALUES = 2**22
@@ -121,13 +121,17 @@ def check_memory(what: str, num_bytes: float, device: torch.device) -> None:
         )
 
 
-def random_decoder(name: str, choice: DeviceChoice, seed: int = 0) -> tuple[Decoder, str]:
+def random_decoder(
+    name: str, choice: DeviceChoice, seed: int = 0, *, pack: bool = True
+) -> tuple[Decoder, str]:
     """A decoder of shape `name` with a draft adapter, all weights drawn, and a note on how they
-    are stored. Raises EngineError."""
+    are stored. pack: as in load_model. Raises EngineError."""
     config = shape_config(name)
-    storage = choose_storage(choice, config, lambda phase, fraction: None)
+    storage = Storage("plain", PLAIN_NOTE)
+    if pack:
+        storage = choose_storage(choice, config, lambda phase, fraction: None)
     # Not the folder of an installed model: nothing that is packed is kept on disk.
-    packer = Packer(storage, choice.dtype, Path("random weights"), None)
+    packer = Packer(storage, choice, Path("random weights"), None)
     return _built(config, SHAPES[name], choice, packer, seed), storage.note
 
 
@@ -145,7 +149,7 @@ def _built(
         embedding=embedding,
         layers=layers,
         norm=norm,
-        head=packer.linear("drawn", [head], None),
+        head=packer.linear(HEAD, [head], None),
         mask_embedding=draw(hidden),
         rotary=RotaryTable(config, choice.device, choice.dtype),
         device=choice.device,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -19,11 +19,16 @@ from engine.bench.costs import (
 )
 from engine.bench.paths import EnginePath
 from engine.bench.shapes import check_memory, needed_bytes, random_decoder, shape_config
+from engine.bench.timing import Sample, timed
 from engine.config import EngineConfig
 from engine.device import DeviceChoice, choose_device
 from engine.engine import Engine
+from engine.graphs.choice import choose_passes, wants_plain_weights
+from engine.graphs.runner import GraphRunner
 from engine.kv_cache import KVCache
 from engine.models.decoder import Decoder
+from engine.models.survey import Choosable
+from engine.native import library
 
 _CHUNK_TOKENS = {"cpu": 64, "cuda": 512}
 _RATES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
@@ -32,7 +37,9 @@ _RATES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
 @dataclass(slots=True)
 class Subject:
     """label: which model. engine: None for random weights, which answer no request. num_threads:
-    the most it may use on a CPU; facts: how device, storage and threads were chosen."""
+    the most it may use on a CPU; torch_threads, native_threads: those set when it was loaded.
+    facts: how device, storage and threads were chosen. runner: does passes as static ones, where
+    it can."""
 
     path: str
     label: str
@@ -42,11 +49,27 @@ class Subject:
     num_threads: int
     chunk_tokens: int
     facts: tuple[str, ...] = ()
+    runner: GraphRunner | None = None
+    torch_threads: int = field(default_factory=torch.get_num_threads)
+    native_threads: int | None = field(default_factory=library.num_threads)
     _caches: dict[int, KVCache] = field(default_factory=dict)
 
     @property
     def device(self) -> torch.device:
         return self.decoder.device
+
+    def take_threads(self) -> None:
+        """Set this path's own numbers of threads, which are the process's: another path may have
+        set others."""
+        if self.device.type == "cpu":
+            torch.set_num_threads(self.torch_threads)
+        if self.native_threads is not None:
+            library.set_threads(self.native_threads)
+
+    def timed(self, run: Callable[[], object]) -> Sample:
+        """Time `run` with the threads of this path."""
+        self.take_threads()
+        return timed(self.device, run)
 
     @property
     def is_random(self) -> bool:
@@ -86,8 +109,9 @@ def load_subjects(
 def _stored(path: EnginePath, config: EngineConfig) -> Subject:
     engine = Engine.load(config)
     label = config.model.rstrip("/").rpartition("/")[2]
-    facts = (*engine.choice.reasons, *engine.notes)
-    return _subject(path, label, engine.decoder, engine, engine.choice, facts)
+    facts = (*engine.choice.reasons, *engine.notes, *engine.passes.notes)
+    made = _subject(path, label, engine.decoder, engine, engine.choice, facts)
+    return replace(made, runner=engine.passes.runner)
 
 
 def _drawn(path: EnginePath, asked: EngineConfig, shape: str, num_cached: int) -> Subject:
@@ -96,9 +120,16 @@ def _drawn(path: EnginePath, asked: EngineConfig, shape: str, num_cached: int) -
     check_memory(f"Shape {shape} on path {path.name}", needed, choice.device)
     if choice.device.type == "cpu":
         torch.set_num_threads(choice.num_threads)
-    decoder, note = random_decoder(shape, choice)
+    pack = not wants_plain_weights(asked.graphs, choice.device)
+    decoder, note = random_decoder(shape, choice, pack=pack)
     label = f"{shape} shape, random weights"
-    return _subject(path, label, decoder, None, choice, (*choice.reasons, note))
+    made = _subject(path, label, decoder, None, choice, (*choice.reasons, note))
+    c = decoder.config
+    forbidden = torch.zeros(c.vocab_size, dtype=torch.bool, device=decoder.device)
+    passes = choose_passes(
+        decoder, Choosable.of(forbidden, c.eos_token_ids), asked.graphs, asked.kernels
+    )
+    return replace(made, runner=passes.runner, facts=(*made.facts, *passes.notes))
 
 
 def _subject(
@@ -126,9 +157,13 @@ def storage_of(decoder: Decoder) -> Storage:
     num_adapter_values = sum(each.down.numel() + each.up.numel() for each in adapters)
     size = float(decoder.dtype.itemsize)
     packed = [linear.int8 for linear in (*linears, decoder.head) if linear.int8 is not None]
+    rounded = [each.quantised for each in (*linears, decoder.head) if each.quantised is not None]
+    num_rounded = sum(each.numel() for each in rounded)
     num_packed = sum(each.num_outputs * each.num_inputs for each in packed)
     num_weights = body_weights(decoder.config) + head_weights(decoder.config)
-    num_bytes = sum(each.packed.nbytes for each in packed) + size * (num_weights - num_packed)
+    num_bytes = size * (num_weights - num_packed - num_rounded)
+    num_bytes += sum(each.packed.nbytes for each in packed)
+    num_bytes += sum(each.nbytes for each in rounded)
     rate = "int8" if 2 * num_packed > num_weights else _RATES[decoder.dtype]
     return Storage(num_bytes / num_weights, size, rate, num_adapter_values)
 

@@ -63,8 +63,10 @@ def line_rows(
 
 
 def floor_figures(work: Work, rate: str, ms: float, ceilings: Ceilings) -> dict[str, Any]:
-    """The floor of `work` and how `ms` stands to it."""
-    floor = ceilings.floor(work, rate)
+    """The floor of `work` and how `ms` stands to it: by the bandwidth of copying, and by that of
+    reading alone (`read`)."""
+    floor, read_ms = ceilings.floor(work, rate), ceilings.read_ms(work)
+    read_floor_ms = None if read_ms is None else max(read_ms, floor.compute_ms)
     return {
         "num_bytes": int(work.num_bytes),
         "flops": int(work.flops),
@@ -74,4 +76,6 @@ def floor_figures(work: Work, rate: str, ms: float, ceilings: Ceilings) -> dict[
         "floor_ms": round(floor.ms, 5),
         "bound": floor.bound,
         "x_floor": round(ms / floor.ms, 3) if floor.ms > 0 else None,
+        "floor_read_ms": None if read_floor_ms is None else round(read_floor_ms, 5),
+        "x_read_floor": round(ms / read_floor_ms, 3) if read_floor_ms else None,
     }

@@ -12,7 +12,7 @@ from engine.bench.costs import num_parameters
 from engine.bench.peers import PeerMissing, Sampler
 from engine.bench.shapes import check_memory
 from engine.bench.subject import Subject, drawn_tokens
-from engine.bench.timing import Sample, timed
+from engine.bench.timing import Sample
 from engine.errors import EngineError
 from engine.models.config import ModelConfig
 
@@ -30,7 +30,7 @@ class TransformersPeer:
             self._library: Any = importlib.import_module("transformers")
         except ImportError:
             raise PeerMissing("left out: transformers is not installed.") from None
-        self._device = subject.device
+        self._device, self._timed = subject.device, subject.timed
         self._tokens = drawn_tokens(subject.decoder, 40_000)
         self._config = subject.decoder.config
         self._caches: dict[int, Any] = {}
@@ -48,7 +48,7 @@ class TransformersPeer:
         cache = self._cache(cached)
 
         def sample(number: int) -> Sample:
-            found = timed(self._device, lambda: self._pass(ids, cache).argmax(-1))
+            found = self._timed(lambda: self._pass(ids, cache).argmax(-1))
             cache.crop(-block)
             return found
 
@@ -56,8 +56,8 @@ class TransformersPeer:
 
     def prefill(self, length: int) -> Sampler:
         ids = self._ids(self._tokens[:length])
-        return lambda number: timed(
-            self._device, lambda: self._pass(ids, self._library.DynamicCache(), 1).argmax(-1)
+        return lambda number: self._timed(
+            lambda: self._pass(ids, self._library.DynamicCache(), 1).argmax(-1)
         )
 
     def completion(
@@ -68,7 +68,7 @@ class TransformersPeer:
             prompt = list(prompts[at])
             cache = self._warm(at, prompt) if is_warm else self._library.DynamicCache()
             new = prompt[-1:] if is_warm else prompt
-            found = timed(self._device, lambda: self._generate(new, cache, counts[at]))
+            found = self._timed(lambda: self._generate(new, cache, counts[at]))
             if is_warm:
                 cache.crop(-counts[at])
             return found

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from engine.bench import CASES as ENGINE_CASES
 from engine.errors import EngineError
 from nemodiff_lsp.bench.engines import EngineChoice
 from nemodiff_lsp.bench.markdown import comparison_markdown, figures_markdown
@@ -25,8 +26,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="nemodiff bench",
         description="Measure the language server as an editor meets it.",
-        epilog="The engine alone: nemodiff bench forward, prefill, completion, cancel, memory or "
-        "all, each with its own --help.",
+        epilog=f"The engine: nemodiff bench {', '.join(ENGINE_CASES)}, each with its own --help; "
+        "`all` has the language server, too.",
     )
     cases = parser.add_subparsers(title="measurements", metavar="CASE", required=True)
     _add_lsp(cases)
@@ -127,6 +128,7 @@ def _add_engine(parser: argparse.ArgumentParser) -> None:
         help="scripted: no model, a fixed time per forward (default: %(default)s)",
     )
     group.add_argument("--model", metavar="NAME", help="of the real engine")
+    group.add_argument("--device", metavar="NAME", help="of the real engine (default: its choice)")
     group.add_argument(
         "--max-cache-bytes",
         type=_positive,
@@ -203,6 +205,7 @@ def _engine(args: argparse.Namespace) -> EngineChoice:
     return EngineChoice(
         is_scripted=args.engine == _SCRIPTED,
         model=args.model,
+        device=args.device,
         max_cache_bytes=args.max_cache_bytes,
         skill=args.skill,
         speed=Speed(args.forward_ms),

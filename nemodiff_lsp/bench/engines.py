@@ -29,11 +29,12 @@ _FORWARDS = re.compile(r"^nemodiff_forwards_total(?:\{[^}]*\})? (\S+)$", re.MULT
 
 @dataclass(frozen=True, slots=True)
 class EngineChoice:
-    """The engine of a measurement. model, max_cache_bytes (of KV): of a real one (None: its
-    defaults); skill, speed: of a scripted one."""
+    """The engine of a measurement. model, device, max_cache_bytes (of KV): of a real one (None:
+    its defaults); skill, speed: of a scripted one."""
 
     is_scripted: bool = True
     model: str | None = None
+    device: str | None = None
     max_cache_bytes: int | None = None
     skill: float = 0.25
     speed: Speed = field(default_factory=Speed)
@@ -75,7 +76,11 @@ async def running_engine(choice: EngineChoice) -> AsyncIterator[RunningEngine]:
                 yield await _ready(socket, oracle)
             return
         address = EngineAddress(socket=socket)
-        options = {"--model": choice.model, "--max-cache-bytes": choice.max_cache_bytes}
+        options = {
+            "--model": choice.model,
+            "--device": choice.device,
+            "--max-cache-bytes": choice.max_cache_bytes,
+        }
         arguments = [
             part
             for name, value in options.items()

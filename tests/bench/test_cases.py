@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -196,6 +197,8 @@ def test_memory_tells_every_stage_of_a_process_of_its_own(qwen: Path) -> None:
     assert len(stages) == 5
     assert rows[0]["rss_mb"] < rows[1]["rss_mb"] <= rows[2]["rss_mb"]
     assert rows[3]["kv_mb"] > 0
+    if sys.platform == "linux":
+        assert all(0 < row["anonymous_mb"] <= row["rss_mb"] for row in rows)
     assert "RSS MiB" in markdown(report)
 
 
@@ -261,3 +264,17 @@ def test_holes_are_real_code_of_the_size_asked_for() -> None:
         assert len(hole.suffix) <= 150
         assert not hole.prefix[-1].isspace()
         assert hole.suffix.startswith("\n")
+
+
+def test_every_path_is_timed_with_its_own_threads(qwen: Path) -> None:
+    common = EngineConfig(model=str(qwen), device="cpu")
+    before = torch.get_num_threads()
+    paths = parse_paths("dtype=float32+weights=full+num_threads=1,num_threads=3+weights=full")
+    loaded = load_subjects(paths, common, None, [16])
+    seen: list[int] = []
+    try:
+        for subject in (*loaded, *reversed(loaded)):
+            subject.timed(lambda: seen.append(torch.get_num_threads()))
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [1, 3, 3, 1]

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from engine.bench.ceilings import CeilingProbe
+from engine.bench.costs import Work
 from engine.bench.rounds import Measured, Schedule, Variant, figures_of, measure
-from engine.bench.table import Line, line_rows
+from engine.bench.table import Line, floor_figures, line_rows
 from engine.bench.timing import Sample, run_queue_ns, timed, waiting_share
 
 
@@ -123,6 +124,33 @@ def test_the_ceiling_is_that_of_the_quickest_sample() -> None:
     # 1 MiB read and written, and 64 x 64 x 64 products and sums, in a millisecond.
     assert probe.read([quiet]).bytes_per_s == pytest.approx(2 * 2**20 * 1e3)
     assert probe.read([quiet]).flops_per_s["float32"] == pytest.approx(2 * 64**3 * 1e3)
+
+
+def test_reading_has_a_ceiling_of_its_own() -> None:
+    """Of several ways to read, the quickest counts; passes that only read may beat the floor by
+    copying, not that by reading."""
+    probe = CeilingProbe(torch.device("cpu"), ["float32"], small=True)
+    names = [variant.name for variant in probe.variants()]
+    readings = [name for name in names if name.startswith("ceiling read ")]
+    assert len(readings) > 1
+    times = {name: [Sample(8.0)] for name in names}
+    times[readings[-1]] = [Sample(1.0), Sample(4.0)]
+    ceilings = probe.read([Measured(times)])
+    # 1 MiB read in a millisecond, against 1 MiB read and written in eight.
+    assert ceilings.read_bytes_per_s == pytest.approx(2**20 * 1e3)
+    assert ceilings.bytes_per_s == pytest.approx(2**20 * 1e3 / 4)
+    figures = floor_figures(Work(2**20, 0.0), "float32", 2.0, ceilings)
+    assert (figures["x_floor"], figures["x_read_floor"]) == (0.5, 2.0)
+    bound = floor_figures(Work(0.0, ceilings.flops_per_s["float32"]), "float32", 3e3, ceilings)
+    assert bound["x_read_floor"] == bound["x_floor"] == 3.0
+
+
+def test_all_rounds_together_count_by_how_long_they_take() -> None:
+    measured = Measured(
+        {"a": [Sample(1.0), Sample(9.0)], "b": [Sample(4.0), Sample(1.0)], "none": []}
+    )
+    assert measured.total_ratio("a", "b") == 2.0
+    assert measured.total_ratio("a", "none") is None
 
 
 def test_lines_are_set_against_those_of_their_group_only() -> None:

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from engine.messages.address import EngineAddress
 from engine.messages.client import AsyncEngineClient
 from engine.messages.completion import Completion, CompletionRequest
-from nemodiff_lsp.bench import overhead, replay
+from engine.messages.errors import EngineUnavailable
+from nemodiff_lsp.bench import engines, overhead, replay
 from nemodiff_lsp.bench.comparison import VARIANTS, Plan, compare
 from nemodiff_lsp.bench.engines import EngineChoice
 from nemodiff_lsp.bench.figures import jain_index, percentile, slope
@@ -308,3 +309,19 @@ async def test_the_overhead_is_that_of_keys_with_and_without_the_engine() -> Non
     assert typed > 5 * figures["change_and_request_with_engine_ms"]["num"]
     assert figures["engine_without_server_ms"]["num"] == 2
     assert figures["messages"] == []
+
+
+async def test_the_real_engine_gets_what_is_asked_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+
+    async def started(address: EngineAddress, arguments: list[str]) -> None:
+        asked.append(arguments)
+        raise EngineUnavailable("not here")
+
+    monkeypatch.setattr(engines, "ensure_engine_async", started)
+    for choice in (EngineChoice(False), EngineChoice(False, "small", "cpu", 7)):
+        with pytest.raises(EngineUnavailable):
+            async with engines.running_engine(choice):
+                pass
+    everything = ["--model", "small", "--device", "cpu", "--max-cache-bytes", "7"]
+    assert asked == [[], everything]
