@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import torch
 
-from engine.bench.costs import Pass
+from engine.bench.costs import Pass, Work
 from engine.bench.peers import Peer
 from engine.bench.rounds import Variant
 from engine.bench.subject import Subject, drawn_tokens
@@ -129,6 +129,11 @@ def _variant(name: str, subject: Subject, laid: _Laid, cached: int) -> Variant:
 def pass_of(subject: Subject, point: Point) -> Callable[[], torch.Tensor]:
     """The pass of `point` with its head: int64, the best token of each row."""
     return _runner(subject, _lay_out(subject, point), point.cached)
+
+
+def work_of(subject: Subject, point: Point) -> Work:
+    """What the pass of `point` must move and compute."""
+    return subject.work(_lay_out(subject, point).cost)
 
 
 def _runner(subject: Subject, laid: _Laid, cached: int) -> Callable[[], torch.Tensor]:

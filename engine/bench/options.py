@@ -43,7 +43,7 @@ def _add_what(case: argparse.ArgumentParser) -> None:
         "--shape",
         metavar="SHAPE",
         help=f"instead of a model: random weights in this architecture ({', '.join(SHAPE_NAMES)}); "
-        "cases forward and prefill",
+        "cases forward, cycles and prefill",
     )
     group.add_argument(
         "--paths",
@@ -87,6 +87,13 @@ def _add_sizes(case: argparse.ArgumentParser) -> None:
         type=_whole_list(1, 4096),
         metavar="N,N",
         help="of a completion; in the cases compare and contention the first counts (default: 16)",
+    )
+    group.add_argument(
+        "--accepted",
+        type=_whole(1, 1024),
+        default=6,
+        metavar="N",
+        help="tokens that a cycle emits in case cycles (default: %(default)s)",
     )
     group.add_argument(
         "--completion-modes", type=_names(_COMPLETION_MODES), metavar="A,B", help="default: auto,ar"

@@ -122,6 +122,11 @@ def _completion(axes: Axes, rows: Rows, report: Mapping[str, Any]) -> None:
     axes.set_ylim(bottom=0)
 
 
+def _cycles(axes: Axes, rows: Rows, report: Mapping[str, Any]) -> None:
+    _bars(axes, [(f"{row['path']}: {row['tokens']} tokens", best_ms(row)) for row in rows])
+    axes.set_xlabel("ms")
+
+
 def _compare(axes: Axes, rows: Rows, report: Mapping[str, Any]) -> None:
     _bars(axes, [(row["label"], best_ms(row)) for row in rows])
     axes.set_xlabel(f"ms for {rows[0]['max_tokens']} tokens, warm")
@@ -206,6 +211,7 @@ PANELS = (
         lambda rows: any(_num_blocks(_plain(rows), row["cached"]) > 1 for row in _plain(rows)),
         _cost,
     ),
+    Panel("cycles", "a warm completion, acceptance given", bool, _cycles),
     Panel("prefill", "prefill of a cold prompt", bool, _prefill),
     Panel("completion", "time to a completion", bool, _completion),
     Panel("compare", "as many tokens on the same prompts", bool, _compare),

@@ -18,8 +18,8 @@ from engine.errors import EngineError
 from engine.messages.completion import Mode
 
 _EVEN_CASES = ("compare", "contention")
-_SHAPED_CASES = ("forward", "prefill")
-TIMED_CASES = ("forward", "prefill", "completion", "compare", "contention")
+_SHAPED_CASES = ("forward", "cycles", "prefill")
+TIMED_CASES = ("forward", "cycles", "prefill", "completion", "compare", "contention")
 _ALL_CASES = (*TIMED_CASES, "cancel", "memory", "lsp")
 # Of the rounds; loading, the discarded rounds and the cases without rounds take as long again.
 _QUICK_MINUTES = 0.5
@@ -40,7 +40,8 @@ _NUMBERS = {"rounds": (7, 9, 9), "prompts": (2, 8, 8), "prefix_chars": (600, 3_0
 class Plan:
     """cases: in the order in which they are run. max_s: of the timed rounds of all of them.
     even_tokens: of a completion in the cases compare and contention; neighbours: numbers of busy
-    processes, none among them. profiles: whether passes are profiled, too."""
+    processes, none among them. accepted: tokens that a cycle emits in case cycles. profiles:
+    whether passes are profiled, too."""
 
     cases: tuple[str, ...]
     common: EngineConfig
@@ -54,6 +55,7 @@ class Plan:
     thresholds: tuple[float, ...]
     even_tokens: int
     neighbours: tuple[int, ...]
+    accepted: int
     num_rounds: int
     num_prompts: int
     prefix_chars: int
@@ -109,6 +111,7 @@ def plan_of(args: argparse.Namespace) -> Plan:
         thresholds=tuple(sizes["thresholds"]),
         even_tokens=args.tokens[0] if args.tokens and args.case in _EVEN_CASES else NUM_TOKENS,
         neighbours=_neighbours(args),
+        accepted=args.accepted,
         num_rounds=numbers["rounds"],
         num_prompts=numbers["prompts"],
         prefix_chars=numbers["prefix_chars"],

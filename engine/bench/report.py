@@ -11,6 +11,7 @@ from engine.bench.relative import relative_cells
 _NONE = "-"
 _TITLES = {
     "forward": "Block forward",
+    "cycles": "A warm completion by linear self-speculation, acceptance given",
     "prefill": "Prefill of a cold prompt",
     "completion": "Time to a completion",
     "compare": "Like with like: as many tokens on the same prompts",
@@ -24,6 +25,13 @@ _TITLES = {
 }
 _KEYS = {
     "forward": {"mode": "mode", "block": "block", "rows": "rows", "cached": "cached"},
+    "cycles": {
+        "tokens": "tokens",
+        "block": "block",
+        "cached": "cached",
+        "accepted": "accepted per cycle",
+        "passes": "passes",
+    },
     "prefill": {"length": "tokens"},
     "completion": {"mode": "mode", "max_tokens": "at most", "prefix": "prefix"},
     "compare": {"mode": "mode", "max_tokens": "at most", "prefix": "prefix"},

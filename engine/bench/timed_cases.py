@@ -17,6 +17,7 @@ from engine.bench.contention_case import (
     beside_busy,
     contention_lines,
 )
+from engine.bench.cycles_case import cycle_lines
 from engine.bench.forward_case import forward_lines
 from engine.bench.neighbours import Neighbours
 from engine.bench.peers import Peer
@@ -87,6 +88,8 @@ class TimedCases:
         ceilings = self.probe.variants()
         if case == "forward":
             return forward_lines(subjects, peers, plan.grid), {}, ceilings
+        if case == "cycles":
+            return cycle_lines(subjects, plan.grid, plan.token_counts, plan.accepted), {}, ceilings
         if case == "prefill":
             return prefill_lines(subjects, peers, plan.lengths), {}, ceilings
         if case == "completion":

@@ -211,7 +211,7 @@ def test_random_weights_have_the_shape_and_say_so(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(SHAPES, "default", Shape(QWEN_CONFIG, 4, drafts_everywhere=True))
     options = ("--shape", "default", "--no-transformers", "--blocks", "8", "--cached", "16")
     report = run_bench(plan("all", *options, "--lengths", "20"))
-    assert set(report["cases"]) == {"forward", "prefill"}
+    assert set(report["cases"]) == {"forward", "cycles", "prefill"}
     (subject,) = report["subjects"]
     assert subject["random_weights"]
     assert "random weights" in markdown(report)
