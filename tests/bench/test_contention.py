@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -92,14 +93,19 @@ def test_they_end_with_who_started_them(number: signal.Signals) -> None:
         stderr=subprocess.DEVNULL,
         text=True,
         start_new_session=True,
+        # Whoever started the tests in a shell's background has made them ignore it.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     ) as parent:
-        assert parent.stdout is not None
-        pids = [int(pid) for pid in parent.stdout.readline().split()]
-        assert len(pids) == 2
-        # Ctrl-C reaches the whole group, the neighbours too.
-        (os.killpg if number == signal.SIGINT else os.kill)(parent.pid, number)
-        until(lambda: all(is_gone(pid) for pid in pids))
-        parent.wait(PATIENCE_S)
+        try:
+            assert parent.stdout is not None
+            pids = [int(pid) for pid in parent.stdout.readline().split()]
+            assert len(pids) == 2
+            # Ctrl-C reaches the whole group, the neighbours too.
+            (os.killpg if number == signal.SIGINT else os.kill)(parent.pid, number)
+            until(lambda: all(is_gone(pid) for pid in pids))
+            parent.wait(PATIENCE_S)
+        finally:
+            parent.kill()
 
 
 def test_one_that_has_ended_is_one_sentence() -> None:
