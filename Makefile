@@ -5,6 +5,7 @@
 #             would be written, ARGS=--remove takes it back (docs/editors.md)
 # make screens
 #             pictures of the editors in a terminal, for docs/images
+# make wheel  a wheel for this platform in dist/, with the int8 kernels compiled
 # make rigs   put real editors into .venv (Neovim, VS Code in a browser, Emacs, Helix) and a Kotlin
 #             compiler, which their tests then use; what cannot be had is skipped, with the reason
 
@@ -17,9 +18,10 @@ TORCH := 2.13.0
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
+PLATFORM = $(shell $(BIN)/python -c "import sysconfig; print(sysconfig.get_platform())")
 EDITORS := vscode neovim emacs helix jetbrains
 
-.PHONY: setup demo test $(EDITORS) screens rigs rig-neovim lint format clean
+.PHONY: setup demo test $(EDITORS) screens rigs rig-neovim lint format wheel clean
 
 demo: setup
 	$(BIN)/nemodiff models pull
@@ -79,6 +81,15 @@ $(VENV)/base: $(VENV)/torch pyproject.toml constraints.txt
 $(VENV)/dev: $(VENV)/base
 	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
 	touch $@
+
+# What it is built from may not stay behind: it would stand before what the sources say.
+wheel: $(VENV)/base
+	$(BIN)/python -m engine.native build --into build/native
+	mkdir -p dist
+	cp build/native/int8-*.so engine/native/
+	$(BIN)/pip wheel -q --no-deps -w dist . --config-settings="--build-option=--plat-name=$(PLATFORM)"; \
+		failed=$$?; rm -f engine/native/int8-*.so; exit $$failed
+	rm -rf build
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
