@@ -120,7 +120,10 @@ class Engine:
                 f"has only {loaded.decoder.config.vocab_size} vocabulary rows: they do not belong "
                 "together."
             )
-        return cls(config, choice, loaded, tokenizer, folder, _gate_for(config, loaded))
+        engine = cls(config, choice, loaded, tokenizer, folder, _gate_for(config, loaded))
+        if engine.passes.runner is not None and engine.passes.warms_up:
+            engine.passes.runner.warm_up(report)
+        return engine
 
     @property
     def bench(self) -> Bench:

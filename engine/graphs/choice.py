@@ -19,10 +19,12 @@ Graphs = Literal["auto", "on", "off"]
 
 
 class Passes(NamedTuple):
-    """runner: None = every pass is a `run_forward`. note: how passes are done, and why."""
+    """runner: None = every pass is a `run_forward`. note: how passes are done, and why. warms_up:
+    whether the runner captures graphs, some of them best before the first request."""
 
     runner: GraphRunner | None
     note: str | None
+    warms_up: bool = False
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -52,7 +54,8 @@ def choose_passes(
     reason = _problem(decoder, names)
     if reason is None:
         runner = _runner(decoder, choosable, make_ops(names), eager=False)
-        return Passes(runner, f"Passes run as CUDA graphs; kernels: {_listed(names)}.")
+        note = f"Passes run as CUDA graphs; kernels: {_listed(names)}."
+        return Passes(runner, note, warms_up=True)
     if graphs == "auto":
         return Passes(None, f"Passes run without CUDA graphs: {reason}")
     if names >= NEEDED_FOR_GRAPHS:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from itertools import product
 from typing import NamedTuple
 
 import torch
 
-from engine.decoding.forward import Forward, Output
+from engine.decoding.forward import Forward, Output, row
 from engine.graphs.backends import Backend
 from engine.graphs.inputs import PassInputs, PassShape, num_bytes, num_positions
 from engine.graphs.ops import Ops
@@ -29,6 +30,8 @@ _T_BUCKETS = (1, 8, 16, 32, 64)
 _LENGTH_BUCKETS = (1024, 2048, 4096, 8192, 16384, 32768)
 MAX_CACHED_TOKENS = _LENGTH_BUCKETS[-1]
 _MAX_GRAPHS = 32
+# Cached tokens of the passes that are captured ahead: prompts of up to 1k and up to 2k tokens.
+_FIRST_LENGTHS = (0, _LENGTH_BUCKETS[0] + 1)
 
 
 class _Ready(NamedTuple):
@@ -84,6 +87,20 @@ class GraphRunner:
         ready.replay()
         self.num_replayed += 1
         return self._output(ready.static, forward)
+
+    def warm_up(self, report: Callable[[str, float | None], None]) -> None:
+        """Capture what requests ask for first, so that none of them waits for a compiler: passes of
+        one sequence of every size, with and without the draft adapter."""
+        adapters = (False, True) if self._decoder.has_draft_adapter else (False,)
+        shapes = list(product(_FIRST_LENGTHS, _T_BUCKETS, adapters))
+        for number, (num_cached, T, with_adapter) in enumerate(shapes):
+            report("capturing graphs", number / len(shapes))
+            cache = self._decoder.new_cache()
+            cache.reserve(num_cached + T)
+            cache.commit([0] * num_cached)
+            forward = Forward("verify", row([0] * T), "causal", draft_adapter=with_adapter)
+            if self.run(forward, cache) is None:
+                return
 
     def drop(self) -> None:
         """Give up all graphs; later passes capture anew. Needed when weights or adapters move."""

@@ -211,3 +211,35 @@ def test_graphs_follow_caches_that_grow_and_tables_that_move(folder: Path) -> No
     torch.testing.assert_close(ran(runner, far, caches[1]), expected, **TOLERANCE)
     assert runner.num_captured == 2
     assert runner.problem is None
+
+
+def test_warming_up_captures_what_requests_ask_for_first(decoder: Decoder) -> None:
+    runner, _ = made(decoder)
+    told: list[tuple[str, float | None]] = []
+    runner.warm_up(lambda phase, fraction: told.append((phase, fraction)))
+    # Five sizes of a pass, two of the cache, and as many with the adapter.
+    assert runner.num_captured == len(told) == 10 * (1 + decoder.has_draft_adapter)
+    assert {phase for phase, _ in told} == {"capturing graphs"}
+    fractions = [fraction for _, fraction in told]
+    assert fractions == sorted(fractions) and fractions[0] == 0.0 and fractions[-1] < 1.0
+    num_captured = runner.num_captured
+    for T, num_cached in ((1, 3), (7, 0), (33, 1030), (64, 20)):
+        forward = causal(decoder, T)
+        expected = run_forward(forward, decoder, filled(decoder, num_cached, seed=T))
+        found = ran(runner, forward, filled(decoder, num_cached, seed=T))
+        torch.testing.assert_close(found, expected.logits(slice(None)), **TOLERANCE)
+    assert runner.num_captured == num_captured
+
+
+def test_warming_up_ends_where_nothing_can_be_captured(
+    decoder: Decoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner, recorder = made(decoder)
+
+    def fail(compute: Callable[[], None]) -> Callable[[], None]:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(recorder, "capture", fail)
+    told: list[str] = []
+    runner.warm_up(lambda phase, fraction: told.append(phase))
+    assert len(told) == 1 and runner.problem is not None and "out of memory" in runner.problem
