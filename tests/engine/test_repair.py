@@ -73,7 +73,7 @@ def slow_logprobs(engine: Engine, judged: Judged) -> list[float]:
     for at in range(len(judged.context), len(judged.tokens)):
         cache = engine.decoder.new_cache()
         steps = prefill(judged.tokens[:at], cache, 10**6)
-        logits = run_steps(steps, engine.decoder, cache, Meter(), Limits())
+        logits = run_steps(steps, engine.decoder, cache, Meter(), Limits()).logits
         found.append(float(torch.log_softmax(logits[0], dim=-1)[judged.tokens[at]]))
     return found
 
