@@ -9,6 +9,11 @@ import pytest
 import torch
 from hypothesis import settings
 
+if not torch.cuda.is_available():
+    # Kernels are tested in triton's interpreter, which must be asked for before triton is imported,
+    # and other tests import it too (transformers does).
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
 from engine.config import DEFAULT_MODEL, EngineConfig
 from engine.engine import Engine
 

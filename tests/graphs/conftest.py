@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-
-if not torch.cuda.is_available():
-    # Before triton is imported.
-    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 from engine import kernels
 from engine.graphs.backends import CudaGraphs, EagerBackend

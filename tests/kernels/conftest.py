@@ -1,12 +1,10 @@
 """Where the kernels of `engine.kernels` are tested: on a GPU, and without one in the interpreter.
 
-The interpreter must be asked for before triton is imported, so it is done here, when the tests are
-collected.
+The interpreter must be asked for before triton is imported: tests/conftest.py does.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -14,9 +12,6 @@ import torch
 
 from engine.kernels import problem
 from engine.kernels.interpreter import mend_interpreter
-
-if not torch.cuda.is_available():
-    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import queue
 
 import pytest
 
@@ -28,9 +29,11 @@ def test_a_c_library_that_cannot_is_none_the_worse(monkeypatch: pytest.MonkeyPat
 
 
 def test_the_engine_counts_every_request(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[Heap] = []
-    monkeypatch.setattr(Heap, "note_end", lambda heap: calls.append(heap))
+    calls: queue.Queue[Heap] = queue.Queue()
+    monkeypatch.setattr(Heap, "note_end", lambda heap: calls.put(heap))
     with EngineClient(harness.address) as client:
         for _ in range(3):
             client.complete(CompletionRequest(prompt="ab", document="d"))
-    assert len(calls) == 3 and len(set(map(id, calls))) == 1
+    # Counted behind the answer, which does not wait for it.
+    heaps = [calls.get(timeout=60) for _ in range(3)]
+    assert calls.empty() and len(set(map(id, heaps))) == 1
