@@ -19,11 +19,12 @@ from engine.kernels.attention import (
     num_splits_for,
 )
 from engine.kernels.gemm import quantised_linear
-from engine.kernels.low_rank import add_low_rank, add_low_rank_twin
-from engine.kernels.norm import rms_norm, rms_norm_twin
-from engine.kernels.rope import rope_store, rope_store_twin
+from engine.kernels.low_rank import add_low_rank
+from engine.kernels.norm import rms_norm
+from engine.kernels.rope import rope_store
 from engine.kernels.survey import survey, threshold_commit, threshold_commit_twin
-from engine.kernels.swiglu import swiglu, swiglu_twin
+from engine.kernels.swiglu import swiglu
+from engine.kernels.twins import add_low_rank_twin, rms_norm_twin, rope_store_twin, swiglu_twin
 from engine.models.config import ModelConfig
 from engine.models.survey import survey as survey_twin
 from engine.quantised.rounding import KINDS, Kind

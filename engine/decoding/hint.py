@@ -33,8 +33,8 @@ class Ahead:
     """What one pass over final tokens and `hint` behind them tells.
 
     scores: row i is for the token behind ``hint[:i]``, then one row per mask of the `depths` behind
-    each of those. The keys and values of the hint lie behind the committed
-    ones until another pass runs (is_over); num_right of them have been committed.
+    each of those. The keys and values of the hint lie behind the committed ones until another pass
+    runs (is_over); num_right of them have been committed.
     """
 
     scores: Scores

@@ -11,6 +11,7 @@ import torch
 from engine.errors import EngineError
 from engine.graphs import twins
 from engine.graphs.inputs import CacheInputs, PassShape
+from engine.kernels.twins import add_low_rank_twin, rms_norm_twin, swiglu_twin
 from engine.models.decoder import Decoder
 from engine.models.linear import Linear
 from engine.models.survey import Survey, survey
@@ -63,9 +64,9 @@ class Ops:
     """kernels: the names of those that are kernels; the others are twins."""
 
     kernels: frozenset[str] = frozenset()
-    norm: RmsNorm = twins.rms_norm
-    swiglu: Callable[[torch.Tensor], torch.Tensor] = twins.swiglu
-    low_rank: AddLowRank = twins.add_low_rank
+    norm: RmsNorm = rms_norm_twin
+    swiglu: Callable[[torch.Tensor], torch.Tensor] = swiglu_twin
+    low_rank: AddLowRank = add_low_rank_twin
     survey: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], Survey] = survey
     rope_store: RopeStore = twins.rope_store
     attend: Attend = twins.attend_cached

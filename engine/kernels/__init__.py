@@ -77,7 +77,8 @@ def _gpu_problem(index: int) -> str | None:
 
 def _trial(device: torch.device) -> str | None:
     """One small kernel against its twin."""
-    from engine.kernels.norm import rms_norm, rms_norm_twin
+    from engine.kernels.norm import rms_norm
+    from engine.kernels.twins import rms_norm_twin
 
     x = torch.linspace(-2, 2, 3 * 48, device=device).view(3, 48)
     weight = torch.linspace(0.5, 1.5, 48, device=device)

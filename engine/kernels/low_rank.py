@@ -7,7 +7,6 @@ out of it, where the sums are joined. Which rows are gated is known on the devic
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 import triton
 import triton.language as tl
 
@@ -48,13 +47,6 @@ def add_low_rank(
         BLOCK_OUT=_BLOCK_OUT,
         num_warps=4,
     )
-
-
-def add_low_rank_twin(
-    x: torch.Tensor, down: torch.Tensor, up: torch.Tensor, gate: torch.Tensor, y: torch.Tensor
-) -> None:
-    """The slow twin, which works for all rows and keeps some."""
-    y.copy_(torch.where(gate.unsqueeze(1), y + F.linear(F.linear(x, down), up), y))
 
 
 def _check(

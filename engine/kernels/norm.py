@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 import triton
 import triton.language as tl
 
@@ -41,14 +40,6 @@ def rms_norm(
         num_warps=min(max(block // 512, 1), 16),
     )
     return out, summed
-
-
-def rms_norm_twin(
-    x: torch.Tensor, weight: torch.Tensor, eps: float, residual: torch.Tensor | None
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The slow twin."""
-    summed = x if residual is None else x + residual
-    return F.rms_norm(summed, (x.shape[-1],), weight, eps), summed
 
 
 @triton.jit

@@ -7,8 +7,6 @@ import torch
 import triton
 import triton.language as tl
 
-from engine.models.rotary import rotate
-
 _HEADS_PER_PROGRAM = 8
 
 
@@ -58,31 +56,6 @@ def rope_store(  # noqa: PLR0913 - everything that meets between two matrix prod
         num_warps=2,
     )
     return out
-
-
-def rope_store_twin(  # noqa: PLR0913
-    qkv: torch.Tensor,
-    cos: torch.Tensor,
-    sin: torch.Tensor,
-    q_scale: torch.Tensor | None,
-    cached: tuple[torch.Tensor, torch.Tensor] | None,
-    length: int,
-    new_keys: torch.Tensor,
-    new_values: torch.Tensor,
-    num_heads: int,
-) -> torch.Tensor:
-    """The slow twin; cached: keys and values (K, capacity, D) to be written, or None."""
-    N, D = cos.shape
-    num_kv_heads = new_keys.shape[2]
-    heads = qkv.view(N, num_heads + 2 * num_kv_heads, D)
-    q, k, v = torch.split(heads, [num_heads, num_kv_heads, num_kv_heads], dim=1)
-    q, k = (rotate(each, cos.unsqueeze(1), sin.unsqueeze(1)) for each in (q, k))
-    new_keys.view(N, num_kv_heads, D).copy_(k)
-    new_values.view(N, num_kv_heads, D).copy_(v)
-    if cached is not None:
-        for store, new in zip(cached, (k, v), strict=True):
-            store[:, length : length + N] = new.transpose(0, 1)
-    return q.contiguous() if q_scale is None else q * q_scale.view(-1, 1, 1)
 
 
 def _check(

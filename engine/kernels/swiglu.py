@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 import triton
 import triton.language as tl
 
@@ -19,12 +18,6 @@ def swiglu(gate_up: torch.Tensor, *, out: torch.Tensor | None = None) -> torch.T
     grid = (N, triton.cdiv(width // 2, _BLOCK))
     _kernel[grid](gate_up, out, width // 2, BLOCK=_BLOCK, num_warps=4)
     return out
-
-
-def swiglu_twin(gate_up: torch.Tensor) -> torch.Tensor:
-    """The slow twin."""
-    gate, up = gate_up.chunk(2, dim=-1)
-    return F.silu(gate) * up
 
 
 @triton.jit

@@ -54,7 +54,7 @@ class Segment:
 _Attention = Callable[[int, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
-def _is_wanted() -> bool:
+def _never() -> bool:
     return False
 
 
@@ -76,7 +76,7 @@ class Decoder:
     dtype: torch.dtype
     has_draft_adapter: bool = False
     native: NativePass | None = None
-    is_unwanted: Callable[[], bool] = _is_wanted
+    is_unwanted: Callable[[], bool] = _never
 
     @property
     def weights(self) -> str:
@@ -207,7 +207,7 @@ class Decoder:
         try:
             yield
         finally:
-            self.is_unwanted = _is_wanted
+            self.is_unwanted = _never
 
     def check_wanted(self) -> None:
         """Raises PassAbandoned."""

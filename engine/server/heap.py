@@ -7,18 +7,19 @@ resident memory of an engine under load crept up by some MiB a minute without an
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable
+
+from engine.native.memory import release
 
 NUM_REQUESTS = 32
 """Memory is given back after so many: it takes milliseconds, which not every request should pay."""
 
 
 class Heap:
-    """trim: gives memory back; nothing where the C library cannot."""
+    """trim: gives memory back, where the C library can."""
 
     def __init__(self, trim: Callable[[], object] | None = None) -> None:
-        self._trim = trim or _of_glibc()
+        self._trim = trim or release
         self._num_ended = 0
 
     def note_end(self) -> None:
@@ -26,11 +27,3 @@ class Heap:
         self._num_ended += 1
         if self._num_ended % NUM_REQUESTS == 0:
             self._trim()
-
-
-def _of_glibc() -> Callable[[], object]:
-    try:
-        trim = ctypes.CDLL(None).malloc_trim
-    except (AttributeError, OSError, TypeError):
-        return lambda: None
-    return lambda: trim(0)

@@ -15,7 +15,7 @@ from engine.decoding.forward import Forward, brought_to
 from engine.errors import EngineError
 from engine.graphs.choice import choose_passes, wants_plain_weights
 from engine.graphs.ops import KERNELS, Ops, make_ops, parse_kernels
-from engine.graphs.twins import rms_norm
+from engine.kernels.twins import rms_norm_twin
 from engine.models.decoder import Decoder
 from engine.models.linear import Linear
 from engine.quantised.weight import QuantisedWeight
@@ -56,7 +56,7 @@ def test_a_kernel_that_is_not_named_is_its_twin() -> None:
         changed = [each for each in vars_of(twins) if vars_of(one)[each] != vars_of(twins)[each]]
         assert changed == [part]
         assert vars_of(others)[part] == vars_of(twins)[part]
-    assert twins.norm is rms_norm
+    assert twins.norm is rms_norm_twin
     assert make_ops(frozenset({"attention", "rope_store"})).fits_graphs
     assert not make_ops(frozenset(KERNELS) - {"attention"}).fits_graphs
 

@@ -11,7 +11,8 @@ from tests.kernels.closeness import assert_close
 
 pytest.importorskip("triton", reason="triton is not installed")
 
-from engine.kernels.low_rank import add_low_rank, add_low_rank_twin
+from engine.kernels.low_rank import add_low_rank
+from engine.kernels.twins import add_low_rank_twin
 
 
 class Operands(NamedTuple):

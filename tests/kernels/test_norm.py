@@ -9,7 +9,8 @@ from tests.kernels.closeness import assert_close
 
 pytest.importorskip("triton", reason="triton is not installed")
 
-from engine.kernels.norm import rms_norm, rms_norm_twin
+from engine.kernels.norm import rms_norm
+from engine.kernels.twins import rms_norm_twin
 
 SHAPES = [(1, 1), (3, 100), (17, 896), (64, 257), (1, 5120)]
 

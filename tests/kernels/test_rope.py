@@ -11,7 +11,8 @@ from tests.kernels.closeness import assert_close
 
 pytest.importorskip("triton", reason="triton is not installed")
 
-from engine.kernels.rope import rope_store, rope_store_twin
+from engine.kernels.rope import rope_store
+from engine.kernels.twins import rope_store_twin
 
 LAYER = 1
 

@@ -9,7 +9,8 @@ from tests.kernels.closeness import assert_close
 
 pytest.importorskip("triton", reason="triton is not installed")
 
-from engine.kernels.swiglu import swiglu, swiglu_twin
+from engine.kernels.swiglu import swiglu
+from engine.kernels.twins import swiglu_twin
 
 
 @pytest.mark.parametrize(("N", "width"), [(1, 1), (3, 1023), (17, 1025), (64, 64), (2, 4864)])
